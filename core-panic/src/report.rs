@@ -1,0 +1,194 @@
+//! What is said: event lines and text on the emergency console, lines in the log, entries in the
+//! crash record. All of it is bounded and none of it can fail; what does not fit is cut off.
+
+use core::fmt::{self, Write};
+
+use crash_record::event::{LineWriter, Stream};
+use crash_record::layout::{entry, log};
+use crash_record::names::{EntryKind, Outcome, Step};
+use crash_record::write::EntryBody;
+use hal::{CpuId, Platform};
+
+use crate::notifier::Context;
+use crate::sequence::{Cause, Panic};
+
+/// Text in a fixed buffer; what does not fit is cut off and remembered as such.
+pub struct Text<const N: usize> {
+    buffer: [u8; N],
+    length: usize,
+    /// True if something was cut off.
+    pub cut: bool,
+}
+
+impl<const N: usize> Text<N> {
+    /// Formats `arguments`.
+    pub fn new(arguments: fmt::Arguments<'_>) -> Self {
+        let mut text = Text { buffer: [0; N], length: 0, cut: false };
+        let _ = text.write_fmt(arguments);
+        text
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.get(..self.length).unwrap_or(&[])
+    }
+}
+
+impl<const N: usize> Write for Text<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            match self.buffer.get_mut(self.length) {
+                Some(place) => *place = byte,
+                None => {
+                    self.cut = true;
+                    return Err(fmt::Error);
+                }
+            }
+            self.length += 1;
+        }
+        Ok(())
+    }
+}
+
+impl<const N: usize> fmt::Display for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A cut may have gone through a character.
+        match core::str::from_utf8(self.bytes()) {
+            Ok(text) => f.write_str(text),
+            Err(error) => {
+                let whole = self.buffer.get(..error.valid_up_to()).unwrap_or(&[]);
+                f.write_str(core::str::from_utf8(whole).unwrap_or(""))
+            }
+        }
+    }
+}
+
+/// Details that go with an outcome.
+pub(crate) type Detail = Text<{ entry::TEXT_BYTES }>;
+
+/// The most of a panic's message that is kept, in bytes.
+const MESSAGE_BYTES: usize = 4 * entry::TEXT_BYTES;
+
+impl<P: Platform> Panic<'_, P> {
+    /// Writes an event line of the panic stream. Only the owner may.
+    pub(crate) fn event(&self, me: CpuId, kind: &str, fields: &[(&str, &dyn fmt::Display)]) {
+        let sequence = self.next_event();
+        let line = LineWriter::new(Stream::Panic, sequence, me.index(), self.platform.now_ns(), kind);
+        let line = fields.iter().fold(line, |line, (key, value)| line.field(key, value));
+        line.finish(|bytes| {
+            self.platform.write(bytes);
+        });
+    }
+
+    /// Puts a line into the log and onto the console.
+    pub(crate) fn line(&self, me: CpuId, arguments: fmt::Arguments<'_>) {
+        let text = Text::<{ log::TEXT_BYTES }>::new(arguments);
+        self.record.log(me, self.platform.now_ns(), text.bytes());
+        self.platform.write(text.bytes());
+        self.platform.write(b"\n");
+    }
+
+    /// Appends an entry about the running step. When the record is full the line still goes to the
+    /// console, which says so.
+    #[allow(clippy::too_many_arguments)] // an entry has these parts
+    pub(crate) fn entry(
+        &self,
+        me: CpuId,
+        kind: EntryKind,
+        step: Option<Step>,
+        outcome: Option<Outcome>,
+        began_at: u64,
+        argument: u64,
+        text: &[u8],
+    ) {
+        let ended_at = self.platform.now_ns();
+        let body = EntryBody { kind, step, outcome, cpu: me, began_at, ended_at, argument, text };
+        if !self.record.append(&body) {
+            self.line(me, format_args!("crash record full, not recorded: {kind}"));
+        }
+    }
+
+    /// Records and says something that was done in a weaker way than asked, or not at all (P5).
+    pub(crate) fn note(&self, me: CpuId, step: Step, arguments: fmt::Arguments<'_>) {
+        let text = Detail::new(arguments);
+        self.entry(me, EntryKind::Note, Some(step), None, self.platform.now_ns(), 0, text.bytes());
+        self.event(me, "note", &[("step", &step), ("text", &text)]);
+    }
+
+    /// The announce step: the message, formatted by code that is not ours (a `Display` of whoever
+    /// panicked), so this runs under re-entry and the reason is already recorded.
+    pub(crate) fn announce(&self, me: CpuId, cause: Option<&Cause<'_>>) -> Result<Detail, Detail> {
+        let Some(cause) = cause else {
+            return Err(Detail::new(format_args!("the message was lost in a re-entry")));
+        };
+        let message = Text::<MESSAGE_BYTES>::new(format_args!("{}", cause.message));
+        for part in message.bytes().chunks(entry::TEXT_BYTES) {
+            let now = self.platform.now_ns();
+            self.entry(me, EntryKind::Text, Some(Step::Announce), None, now, 0, part);
+        }
+        self.line(me, format_args!("*** panic on CPU {me}: {}", cause.reason));
+        let mut lines = 0;
+        for part in message.bytes().split(|&byte| byte == b'\n').take(8) {
+            self.line(me, format_args!("*** {}", core::str::from_utf8(part).unwrap_or("(not UTF-8)")));
+            lines += 1;
+        }
+        self.registers(me);
+        let cut = if message.cut { ", cut" } else { "" };
+        Ok(Detail::new(format_args!("{lines} lines{cut}")))
+    }
+
+    /// Prints where the owner was.
+    fn registers(&self, me: CpuId) {
+        use crash_record::layout::slot;
+        let word = |at| self.record.slot(me, at);
+        self.line(me, format_args!("*** pc {:#018x} sp {:#018x}", word(slot::PC), word(slot::SP)));
+        let count = (word(slot::BACKTRACE_COUNT) as usize).min(slot::BACKTRACE_MAX);
+        for number in 0..count {
+            self.line(me, format_args!("***  {number:2} {:#018x}", word(slot::BACKTRACE + number)));
+        }
+    }
+
+    /// The flush step: prints what is in the log and never reached the console. Lines that others
+    /// wrote after the claim are among them, since their output is muted from then on.
+    pub(crate) fn flush(&self, me: CpuId) -> Result<Detail, Detail> {
+        let (from, claimed_at, end) = self.unprinted();
+        let mut text = [0; log::TEXT_BYTES];
+        let mut printed = 0;
+        for sequence in from..end {
+            let Some((length, cpu, at)) = self.record.log_line(sequence, &mut text) else { continue };
+            if sequence >= claimed_at && cpu == me.index() as u64 {
+                continue;
+            }
+            let line = Text::<160>::new(format_args!("[flush] {} us, CPU {cpu}: ", at / 1000));
+            self.platform.write(line.bytes());
+            self.platform.write(text.get(..length).unwrap_or(&[]));
+            self.platform.write(b"\n");
+            printed += 1;
+        }
+        Ok(Detail::new(format_args!("{printed} lines that were not on the console")))
+    }
+}
+
+/// What a notifier is given.
+pub(crate) struct Voice<'a, 'b, P: Platform> {
+    pub(crate) panic: &'a Panic<'b, P>,
+    pub(crate) me: CpuId,
+}
+
+impl<P: Platform> Context for Voice<'_, '_, P> {
+    fn line(&self, text: fmt::Arguments<'_>) {
+        self.panic.line(self.me, text);
+    }
+    fn event(&self, kind: &str, fields: &[(&str, &dyn fmt::Display)]) {
+        self.panic.event(self.me, kind, fields);
+    }
+    fn now_ns(&self) -> u64 {
+        self.panic.platform.now_ns()
+    }
+    fn read(&self) -> Option<u8> {
+        self.panic.platform.read()
+    }
+    fn relax(&self) {
+        self.panic.platform.relax();
+    }
+}

@@ -1,0 +1,383 @@
+//! The loop over the steps, and how it goes on after a failure.
+//!
+//! Each step and each notifier is marked as started *before* it runs, and nothing that was started is
+//! started again (P2). So a re-entry – a panic or a fault on the owner, inside a step – needs no clean
+//! up and no return: it marks what was running as failed, moves to the other panic stack and goes on
+//! with what comes next.
+
+use core::fmt;
+
+use crash_record::layout::{header, slot};
+use crash_record::names::{Class, CpuState, EntryKind, Outcome, Rung, Step};
+use crash_record::write::RecordArea;
+use hal::registers::Snapshot;
+use hal::sync::{AtomicU32, AtomicU64, Ordering};
+use hal::{CpuId, Platform};
+use spin::Once;
+
+use crate::claim::{Claim, Entered};
+use crate::config::Config;
+use crate::notifier::{Refusal, Registry};
+use crate::order::{Action, ORDER, StepSpec, applies};
+use crate::report::{Detail, Voice};
+
+/// Re-entries before the next step starts, from which on optional steps are left out.
+const SKIP_OPTIONAL_AT: u32 = 2;
+/// …, from which on only the final action is left.
+const ONLY_FINAL_AT: u32 = 3;
+/// …, from which on nothing is tried any more.
+const HALT_AT: u32 = 4;
+/// Re-entries altogether, from which on optional steps are left out.
+const MOST_REENTRIES: u32 = 16;
+
+/// Why there is a panic.
+#[derive(Clone, Copy)]
+pub struct Cause<'a> {
+    /// The kind, short and without spaces: `rust-panic`, `data-access`, ….
+    pub reason: &'static str,
+    /// What it has to say. Formatted in the announce step, where it may fail.
+    pub message: &'a dyn fmt::Display,
+}
+
+/// How a step or a notifier ended, with what there is to say about it.
+pub(crate) struct Ended {
+    outcome: Outcome,
+    detail: Detail,
+}
+
+impl Ended {
+    pub(crate) fn skipped(why: fmt::Arguments<'_>) -> Self {
+        Ended { outcome: Outcome::Skipped, detail: Detail::new(why) }
+    }
+    pub(crate) fn failed(why: fmt::Arguments<'_>) -> Self {
+        Ended { outcome: Outcome::Failed, detail: Detail::new(why) }
+    }
+}
+
+impl From<Result<Detail, Detail>> for Ended {
+    fn from(result: Result<Detail, Detail>) -> Self {
+        match result {
+            Ok(detail) => Ended { outcome: Outcome::Done, detail },
+            Err(detail) => Ended { outcome: Outcome::Failed, detail },
+        }
+    }
+}
+
+/// The whole state of the panic path. One static per kernel.
+pub struct Panic<'a, P: Platform> {
+    pub(crate) platform: &'a P,
+    pub(crate) record: &'a RecordArea,
+    pub(crate) claim: Claim,
+    notifiers: &'a Registry,
+    config: Once<Config>,
+    /// Place in [`ORDER`] of the step that runs or comes next.
+    at: AtomicU32,
+    /// 1 while the step at `at` runs.
+    running: AtomicU32,
+    /// Number + 1 of the notifier started last in this step; 0 if none was.
+    notifier: AtomicU32,
+    /// 1 while that notifier runs.
+    notifying: AtomicU32,
+    /// Notifiers of this step that failed.
+    failures: AtomicU32,
+    step_began: AtomicU64,
+    notifier_began: AtomicU64,
+    /// Times that the owner entered, the first one included. Chooses the panic stack.
+    entries: AtomicU32,
+    /// Re-entries since a step or a notifier started.
+    depth: AtomicU32,
+    /// Links of the final chain that were tried.
+    links: AtomicU32,
+    events: AtomicU64,
+    /// Log lines below this one are on the console.
+    printed: AtomicU64,
+    /// Log lines below this one were written before the claim.
+    logged_at_claim: AtomicU64,
+}
+
+/// What crosses from the interrupted stack to the panic stack.
+struct Job<'j, 'a, P: Platform> {
+    panic: &'j Panic<'a, P>,
+    me: CpuId,
+    cause: &'j Cause<'j>,
+    snapshot: &'j Snapshot<P::Registers>,
+    first: bool,
+}
+
+impl<'a, P: Platform> Panic<'a, P> {
+    /// No panic yet, the default configuration.
+    #[cfg(not(loom))]
+    pub const fn new(platform: &'a P, record: &'a RecordArea, notifiers: &'a Registry) -> Self {
+        Panic {
+            platform,
+            record,
+            claim: Claim::new(),
+            notifiers,
+            config: Once::new(),
+            at: AtomicU32::new(0),
+            running: AtomicU32::new(0),
+            notifier: AtomicU32::new(0),
+            notifying: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+            step_began: AtomicU64::new(0),
+            notifier_began: AtomicU64::new(0),
+            entries: AtomicU32::new(0),
+            depth: AtomicU32::new(0),
+            links: AtomicU32::new(0),
+            events: AtomicU64::new(0),
+            printed: AtomicU64::new(0),
+            logged_at_claim: AtomicU64::new(0),
+        }
+    }
+
+    /// Sets the configuration, once, at boot. Before that the defaults hold.
+    pub fn configure(&self, config: Config) {
+        self.config.call_once(|| config);
+        self.record.store(header::SCALE, u64::from(config.scale));
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Config {
+        self.config.get().copied().unwrap_or(Config::DEFAULT)
+    }
+
+    /// True once somebody has claimed: other CPUs keep off the console from here on.
+    pub fn claimed(&self) -> bool {
+        self.claim.owner().is_some()
+    }
+
+    /// Puts a line of ordinary output into the log. Returns its number, and whether the caller may
+    /// print it: not while there is a panic.
+    pub fn log(&self, text: &[u8]) -> (u64, bool) {
+        let sequence = self.record.log(self.platform.current(), self.platform.now_ns(), text);
+        (sequence, !self.claimed())
+    }
+
+    /// The caller has printed log lines up to and including this one.
+    pub fn printed(&self, sequence: u64) {
+        self.printed.fetch_max(sequence + 1, Ordering::AcqRel);
+    }
+
+    /// A panic, or a fault that nobody can repair, on this CPU, in any context.
+    ///
+    /// Claims the panic and goes through the steps; or, if the panic is another CPU's, parks; or, if it
+    /// is this CPU's already, marks what was running as failed and goes on.
+    pub fn enter(&self, cause: &Cause<'_>, snapshot: &Snapshot<P::Registers>) -> ! {
+        self.platform.mask_interrupts();
+        let me = self.platform.current();
+        let first = match self.claim.enter(me) {
+            Entered::Owner => true,
+            Entered::Again => false,
+            Entered::Lost(_) => self.park(me, Rung::LostClaim, snapshot),
+        };
+        let stack = self.entries.fetch_add(1, Ordering::AcqRel);
+        self.platform.switch(stack as usize, begin, &Job { panic: self, me, cause, snapshot, first })
+    }
+
+    fn first_entry(&self, me: CpuId, cause: &Cause<'_>, snapshot: &Snapshot<P::Registers>) {
+        let now = self.platform.now_ns();
+        self.record.store(header::OWNER, self.claim.raw());
+        self.record.store(header::CLAIMED_AT, now);
+        self.logged_at_claim.store(self.record.log_end(), Ordering::Release);
+        self.record.save(me, Rung::None, now, snapshot);
+        self.record.set_slot(me, slot::STATE, u64::from(CpuState::Owner.number()));
+        self.entry(
+            me,
+            EntryKind::Reason,
+            Some(Step::Claim),
+            Some(Outcome::Done),
+            now,
+            0,
+            cause.reason.as_bytes(),
+        );
+        // Somebody may have been stopped in the middle of a line.
+        self.platform.write(b"\n");
+        self.event(me, "claim", &[("reason", &cause.reason), ("scale", &self.config().scale)]);
+    }
+
+    fn reentry(&self, me: CpuId, cause: &Cause<'_>) {
+        let depth = self.depth.fetch_add(1, Ordering::AcqRel) + 1;
+        if depth >= HALT_AT {
+            loop {
+                self.platform.park_wait();
+            }
+        }
+        self.platform.write(b"\n");
+        let now = self.platform.now_ns();
+        let step = self.current().map(|spec| spec.step);
+        self.entry(me, EntryKind::Reentry, step, None, now, u64::from(depth), cause.reason.as_bytes());
+        let name = step.map_or("none", Step::name);
+        self.event(me, "reentry", &[("depth", &depth), ("step", &name), ("cause", &cause.reason)]);
+        let ended = Ended::failed(format_args!("{}", cause.reason));
+        if self.notifying.swap(0, Ordering::AcqRel) == 1 {
+            let number = (self.notifier.load(Ordering::Acquire) as usize).wrapping_sub(1);
+            self.end_notifier(me, number, &ended);
+        } else if let Some(spec) = self.current()
+            && self.running.load(Ordering::Acquire) == 1
+            && spec.action != Action::Final
+        {
+            self.end_step(me, spec, &ended);
+        }
+    }
+
+    /// The step that runs or comes next.
+    fn current(&self) -> Option<&'static StepSpec> {
+        ORDER.get(self.at.load(Ordering::Acquire) as usize)
+    }
+
+    fn run(&self, me: CpuId, cause: Option<&Cause<'_>>) -> ! {
+        while let Some(spec) = self.current() {
+            if !applies(spec, &self.config()) {
+                self.at.fetch_add(1, Ordering::AcqRel);
+                continue;
+            }
+            if self.running.load(Ordering::Acquire) == 0 {
+                if self.shortened(spec) {
+                    let ended = Ended::skipped(format_args!("left out after repeated failures"));
+                    self.end_step(me, spec, &ended);
+                    continue;
+                }
+                self.begin_step(me, spec);
+            }
+            let began_at = self.step_began.load(Ordering::Acquire);
+            let ended: Ended = match spec.action {
+                Action::Announce => self.announce(me, cause).into(),
+                Action::Stop => self.stop(me).into(),
+                Action::Notify(class) => self.notify(me, class).into(),
+                Action::Kexec => self.kexec(me, spec.step, began_at),
+                Action::Record => {
+                    Ended::skipped(format_args!("no storage that survives a reset is registered"))
+                }
+                Action::Flush => self.flush(me).into(),
+                Action::Final => {
+                    let _ = self.notify(me, Class::Terminal);
+                    self.last_action(me)
+                }
+            };
+            self.end_step(me, spec, &ended);
+        }
+        loop {
+            self.platform.park_wait();
+        }
+    }
+
+    /// Whether this step is left out because the steps before it kept failing (P2).
+    fn shortened(&self, spec: &StepSpec) -> bool {
+        let depth = self.depth.load(Ordering::Acquire);
+        let many = self.entries.load(Ordering::Acquire) > MOST_REENTRIES + 1;
+        match spec.action {
+            Action::Final => false,
+            _ if depth >= ONLY_FINAL_AT => true,
+            _ => spec.optional && (depth >= SKIP_OPTIONAL_AT || many),
+        }
+    }
+
+    fn begin_step(&self, me: CpuId, spec: &StepSpec) {
+        self.notifier.store(0, Ordering::Release);
+        self.failures.store(0, Ordering::Release);
+        self.step_began.store(self.platform.now_ns(), Ordering::Release);
+        self.running.store(1, Ordering::Release);
+        self.depth.store(0, Ordering::Release);
+        self.event(me, "begin", &[("step", &spec.step)]);
+    }
+
+    fn end_step(&self, me: CpuId, spec: &StepSpec, ended: &Ended) {
+        let started = self.running.swap(0, Ordering::AcqRel) == 1;
+        // Before anything else: if what follows fails, this step is over all the same.
+        self.at.fetch_add(1, Ordering::AcqRel);
+        let now = self.platform.now_ns();
+        let began_at = if started { self.step_began.load(Ordering::Acquire) } else { now };
+        let (step, outcome) = (spec.step, ended.outcome);
+        self.entry(me, EntryKind::Step, Some(step), Some(outcome), began_at, 0, ended.detail.bytes());
+        let took = now.saturating_sub(began_at);
+        self.event(
+            me,
+            "end",
+            &[("step", &step), ("outcome", &outcome), ("ns", &took), ("detail", &ended.detail)],
+        );
+    }
+
+    /// Calls the notifiers of a class that have not been called yet.
+    fn notify(&self, me: CpuId, class: Class) -> Result<Detail, Detail> {
+        loop {
+            let previous = (self.notifier.load(Ordering::Acquire) as usize).checked_sub(1);
+            let Some(number) = self.notifiers.after(class, previous) else { break };
+            let Some(notifier) = self.notifiers.notifier(number) else { break };
+            self.notifier.store(number as u32 + 1, Ordering::Release);
+            self.notifier_began.store(self.platform.now_ns(), Ordering::Release);
+            if self.depth.load(Ordering::Acquire) >= ONLY_FINAL_AT {
+                let ended = Ended::skipped(format_args!("left out after repeated failures"));
+                self.end_notifier(me, number, &ended);
+                continue;
+            }
+            self.notifying.store(1, Ordering::Release);
+            self.depth.store(0, Ordering::Release);
+            let result = notifier.notify(&Voice { panic: self, me });
+            self.notifying.store(0, Ordering::Release);
+            let ended = match result {
+                Ok(()) => Ended { outcome: Outcome::Done, detail: Detail::new(format_args!("")) },
+                Err(Refusal::Skipped(why)) => Ended::skipped(format_args!("{why}")),
+                Err(Refusal::Failed(why)) => Ended::failed(format_args!("{why}")),
+            };
+            self.end_notifier(me, number, &ended);
+        }
+        let count = self.notifiers.count(class);
+        let failures = self.failures.load(Ordering::Acquire);
+        let detail = Detail::new(format_args!("{failures} of {count} notifiers failed"));
+        if failures == 0 { Ok(detail) } else { Err(detail) }
+    }
+
+    fn end_notifier(&self, me: CpuId, number: usize, ended: &Ended) {
+        if ended.outcome == Outcome::Failed {
+            self.failures.fetch_add(1, Ordering::AcqRel);
+        }
+        let spec = self.current();
+        let class = match spec.map(|spec| spec.action) {
+            Some(Action::Notify(class)) => class,
+            _ => Class::Terminal,
+        };
+        let name = self.notifiers.notifier(number).map_or("?", |notifier| notifier.name());
+        let began_at = self.notifier_began.load(Ordering::Acquire);
+        let why = &ended.detail;
+        let text = Detail::new(format_args!("{name} {why}"));
+        let (kind, step, outcome) = (EntryKind::Notifier, spec.map(|spec| spec.step), ended.outcome);
+        self.entry(me, kind, step, Some(outcome), began_at, u64::from(class.number()), text.bytes());
+        let took = self.platform.now_ns().saturating_sub(began_at);
+        let fields: [(&str, &dyn fmt::Display); 5] =
+            [("class", &class), ("name", &name), ("outcome", &outcome), ("ns", &took), ("detail", why)];
+        self.event(me, "notifier", &fields);
+    }
+
+    pub(crate) fn next_event(&self) -> u64 {
+        self.events.fetch_add(1, Ordering::AcqRel)
+    }
+
+    /// Log lines that may not be on the console: the first one, the first one after the claim, the
+    /// end. At most as many as the ring holds.
+    pub(crate) fn unprinted(&self) -> (u64, u64, u64) {
+        let end = self.record.log_end();
+        let oldest = end.saturating_sub(crash_record::layout::LOG_SLOTS as u64);
+        let from = self.printed.load(Ordering::Acquire).max(oldest);
+        (from, self.logged_at_claim.load(Ordering::Acquire), end)
+    }
+
+    pub(crate) fn first_link(&self) -> bool {
+        self.links.load(Ordering::Acquire) == 0
+    }
+
+    pub(crate) fn next_link(&self) -> usize {
+        self.links.fetch_add(1, Ordering::AcqRel) as usize
+    }
+}
+
+/// The first frame on a panic stack.
+fn begin<P: Platform>(job: &Job<'_, '_, P>) -> ! {
+    let Job { panic, me, cause, snapshot, first } = *job;
+    if first {
+        panic.first_entry(me, cause, snapshot);
+        panic.run(me, Some(cause))
+    } else {
+        panic.reentry(me, cause);
+        panic.run(me, None)
+    }
+}

@@ -1,0 +1,201 @@
+//! Stopping the other CPUs.
+//!
+//! The ladder is data: rungs, each a signal and a time to answer. A CPU has answered when its own
+//! slot in the record says `parked`, which it writes after it saved its registers. Nobody can come
+//! back: the park loop does not end, a CPU that answers after its time parks all the same, and one
+//! that comes up meanwhile parks before it does anything else (P6).
+
+use crash_record::layout::{header, slot};
+use crash_record::names::{CpuState, Rung, Step};
+use hal::ipi::Ipi;
+use hal::nmi::{Nmi, SignalError, Strength};
+use hal::registers::Snapshot;
+use hal::{CpuId, Platform};
+
+use crate::config::StopPolicy;
+use crate::report::Detail;
+use crate::sequence::Panic;
+
+/// The rungs of a policy, each with its time to answer in ms.
+pub fn ladder(policy: StopPolicy) -> &'static [(Rung, u64)] {
+    match policy {
+        StopPolicy::IpiNmi => &[(Rung::Ipi, 1_000), (Rung::Nmi, 1_000)],
+        StopPolicy::Nmi => &[(Rung::Nmi, 1_000)],
+    }
+}
+
+/// What became of a signal that may or may not concern a panic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// There is no panic: the signal is somebody else's.
+    NotOurs,
+    /// There is one, and this CPU already plays its part: counted, return.
+    Counted,
+}
+
+/// A set of CPUs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct CpuSet(u64);
+
+impl CpuSet {
+    fn with(self, cpu: CpuId) -> Self {
+        CpuSet(self.0 | 1 << cpu.index())
+    }
+    fn iter(self) -> impl Iterator<Item = CpuId> {
+        CpuId::all().filter(move |cpu| self.0 & (1 << cpu.index()) != 0)
+    }
+    fn count(self) -> u32 {
+        self.0.count_ones()
+    }
+}
+
+const _: () = assert!(hal::MAX_CPUS <= 64);
+
+impl<P: Platform> Panic<'_, P> {
+    /// A stop signal, or what may be one, arrived on this CPU. Call it from the handlers of the stop
+    /// IPI (`Rung::Ipi`) and of the NMI (`Rung::Nmi`), with interrupts masked.
+    ///
+    /// Returns only if this CPU is not to be stopped by it: there is no panic, or this CPU owns the
+    /// panic or is parked already.
+    pub fn on_signal(&self, rung: Rung, snapshot: &Snapshot<P::Registers>) -> Signal {
+        let Some(owner) = self.claim.owner() else { return Signal::NotOurs };
+        let me = self.platform.current();
+        if owner == me || self.record.state(me) == CpuState::Parked {
+            self.record.store(header::EXTERNAL_NMIS, self.record.load(header::EXTERNAL_NMIS).wrapping_add(1));
+            return Signal::Counted;
+        }
+        self.park(me, rung, snapshot)
+    }
+
+    /// The boot CPU is about to start `cpu`.
+    pub fn starting(&self, cpu: CpuId) {
+        self.record.set_slot(cpu, slot::STATE, u64::from(CpuState::Starting.number()));
+    }
+
+    /// This CPU is up. Call it once per CPU, before it does anything of its own; if a panic is under
+    /// way it does not return.
+    pub fn online(&self) {
+        let me = self.platform.current();
+        self.record.set_slot(me, slot::STATE, u64::from(CpuState::Online.number()));
+        if self.claim.published().is_some_and(|owner| owner != me) {
+            self.platform.mask_interrupts();
+            self.park(me, Rung::Online, &self.platform.capture());
+        }
+    }
+
+    /// The park loop. Registers first, then the word that says so, then nothing ever again.
+    pub(crate) fn park(&self, me: CpuId, rung: Rung, snapshot: &Snapshot<P::Registers>) -> ! {
+        self.record.save(me, rung, self.platform.now_ns(), snapshot);
+        self.record.set_slot(me, slot::STATE, u64::from(CpuState::Parked.number()));
+        loop {
+            self.platform.park_wait();
+        }
+    }
+
+    fn pending(&self, among: CpuSet) -> CpuSet {
+        among.iter().filter(|cpu| self.record.state(*cpu) != CpuState::Parked).fold(CpuSet(0), CpuSet::with)
+    }
+
+    /// The stop step. Stopping twice is harmless: who is parked is not signalled.
+    pub(crate) fn stop(&self, me: CpuId) -> Result<Detail, Detail> {
+        let others = CpuId::all().filter(|cpu| *cpu != me);
+        let online = others
+            .filter(|cpu| matches!(self.record.state(*cpu), CpuState::Online | CpuState::Parked))
+            .fold(CpuSet(0), CpuSet::with);
+        for &(rung, answer_ms) in ladder(self.config().stop) {
+            let targets = self.pending(online);
+            if targets.count() == 0 {
+                break;
+            }
+            match rung {
+                Rung::Ipi => {
+                    self.send(me, rung, targets, self.platform.ipi().map(|ipi| |cpu| ipi.send_stop(cpu)))
+                }
+                _ => self.send(me, rung, targets, self.platform.nmi().map(|nmi| |cpu| nmi.send(cpu))),
+            }
+            self.wait(targets, self.config().deadline_ns(answer_ms));
+        }
+        self.settle(me, online)
+    }
+
+    /// Sends one rung's signal to each target, and says what the signal really was.
+    fn send<F>(&self, me: CpuId, rung: Rung, targets: CpuSet, signal: Result<F, hal::Unsupported>)
+    where
+        F: Fn(CpuId) -> Result<Strength, SignalError>,
+    {
+        let signal = match signal {
+            Ok(signal) => signal,
+            Err(unsupported) => return self.note(me, Step::Stop, format_args!("{rung}: {unsupported}")),
+        };
+        let mut weakest = None;
+        for cpu in targets.iter() {
+            if self.record.slot(cpu, slot::OWNER_SIGNALLED_AT) == 0 {
+                self.record.set_slot(cpu, slot::OWNER_SIGNALLED_AT, self.platform.now_ns());
+            }
+            let sent = self.record.slot(cpu, slot::OWNER_SIGNALS);
+            let one = if rung == Rung::Ipi { 1 } else { 1 << 32 };
+            self.record.set_slot(cpu, slot::OWNER_SIGNALS, sent.wrapping_add(one));
+            match signal(cpu) {
+                Ok(Strength::Maskable) => weakest = Some("maskable"),
+                Ok(_) => weakest = weakest.or(Some("non-maskable")),
+                Err(error) => {
+                    self.note(me, Step::Stop, format_args!("{rung} to CPU {cpu} not sent: {error:?}"))
+                }
+            }
+        }
+        self.event(
+            me,
+            "rung",
+            &[("rung", &rung), ("strength", &weakest.unwrap_or("none")), ("targets", &targets.count())],
+        );
+        if rung == Rung::Nmi && weakest == Some("maskable") {
+            self.note(me, Step::Stop, format_args!("the NMI of this machine is maskable"));
+        }
+    }
+
+    /// Waits until all targets have parked or the time is over. A clock that stands still is caught
+    /// by the iteration cap: an iteration takes longer than 4 ns on any machine.
+    fn wait(&self, targets: CpuSet, time_ns: u64) {
+        let start = self.platform.now_ns();
+        for _ in 0..time_ns / 4 {
+            if self.pending(targets).count() == 0 || self.platform.now_ns().wrapping_sub(start) >= time_ns {
+                return;
+            }
+            self.platform.relax();
+        }
+    }
+
+    /// Writes down what became of every CPU.
+    fn settle(&self, me: CpuId, online: CpuSet) -> Result<Detail, Detail> {
+        let cpus = (self.record.load(header::CPUS) as usize).min(hal::MAX_CPUS);
+        let (mut parked, mut missing) = (0, 0);
+        for cpu in CpuId::all().take(cpus) {
+            let state = match self.record.state(cpu) {
+                _ if cpu == me => CpuState::Owner,
+                CpuState::Online => CpuState::Missing,
+                state => state,
+            };
+            self.record.set_slot(cpu, slot::OWNER_STATE, u64::from(state.number()));
+            self.record.set_slot(cpu, slot::OWNER_HEARTBEAT, self.record.slot(cpu, slot::HEARTBEAT));
+            if cpu == me {
+                continue;
+            }
+            parked += u32::from(state == CpuState::Parked);
+            missing += u32::from(state == CpuState::Missing);
+            let rung = Rung::from_number(self.record.slot(cpu, slot::RUNG) as u16).unwrap_or(Rung::None);
+            let rung = if state == CpuState::Parked { rung } else { Rung::None };
+            let signalled = self.record.slot(cpu, slot::OWNER_SIGNALLED_AT);
+            let latency = match rung {
+                Rung::Ipi | Rung::Nmi => self.record.slot(cpu, slot::SAVED_AT).saturating_sub(signalled),
+                _ => 0,
+            };
+            let fields: [(&str, &dyn core::fmt::Display); 4] =
+                [("who", &cpu), ("state", &state), ("rung", &rung), ("ns", &latency)];
+            self.event(me, "stopped", &fields);
+        }
+        self.record.store(header::STOPPED_AT, self.platform.now_ns());
+        let detail =
+            Detail::new(format_args!("{parked} parked, {missing} missing of {} online", online.count()));
+        if missing == 0 { Ok(detail) } else { Err(detail) }
+    }
+}

@@ -1,0 +1,230 @@
+//! The sequence on a machine of threads: the same code that runs on metal.
+
+mod bench;
+
+use bench::{Bench, Call, End, Faults, Machine, Secondary, registry, snapshot};
+use core_panic::config::{FinalAction, KexecMode, StopPolicy};
+use core_panic::notifier::{Context, Notifier, Refusal};
+use core_panic::{Cause, Config, Panic};
+use crash_record::names::{Class, CpuState, EntryKind, Rung};
+use crash_record::view::RecordView;
+use std::sync::OnceLock;
+
+fn config(kexec: KexecMode, stop: StopPolicy) -> Config {
+    Config { kexec, stop, scale: 20, ..Config::DEFAULT }
+}
+
+/// For CPUs that will not answer: the time to answer is real time here.
+fn impatient(stop: StopPolicy) -> Config {
+    Config { kexec: KexecMode::Pre, stop, scale: 1, ..Config::DEFAULT }
+}
+
+fn logger(class: Class) -> (Class, Box<dyn Notifier>) {
+    let body = |context: &dyn Context| {
+        context.line(format_args!("told"));
+        Ok(())
+    };
+    (class, Box::new(Call { name: "logger", body }))
+}
+
+#[test]
+fn pre_jumps_before_anybody_is_told() {
+    let notifiers = registry(vec![logger(Class::Inform), logger(Class::PreReboot), logger(Class::Terminal)]);
+    let bench = Bench::new(4, config(KexecMode::Pre, StopPolicy::Nmi), Faults::default(), notifiers);
+    let outcome = bench.run(&[]);
+    assert_eq!(outcome.owner, End::Jumped(0x5000));
+    assert_eq!(outcome.others, [Some(End::Parked); 3]);
+    assert_eq!(outcome.steps(), ["announce:done", "stop:done", "before-dump:done", "kexec-pre:leaving"]);
+    assert_eq!(outcome.events("notifier", &["class"]), [] as [&str; 0]);
+    let view = RecordView::parse(&outcome.bytes).unwrap();
+    assert_eq!(view.owner(), Some(0));
+    for slot in view.slots().skip(1) {
+        assert_eq!(slot.owner_state(), Some(CpuState::Parked));
+        let saved = slot.saved().unwrap().unwrap();
+        assert_eq!((saved.rung, saved.pc), (Rung::Nmi, 0x1000 + slot.cpu as u64));
+    }
+}
+
+#[test]
+fn post_tells_everybody_first_in_order() {
+    let notifiers =
+        registry(vec![logger(Class::PreReboot), logger(Class::Inform), logger(Class::BeforeDump)]);
+    let bench = Bench::new(2, config(KexecMode::Post, StopPolicy::IpiNmi), Faults::default(), notifiers);
+    let outcome = bench.run(&[]);
+    assert_eq!(outcome.owner, End::Jumped(0x5000));
+    assert_eq!(
+        outcome.steps()[2..],
+        ["before-dump:done", "inform:done", "cleanup:done", "kexec-post:leaving"]
+    );
+    assert_eq!(
+        outcome.events("notifier", &["class", "outcome"]),
+        ["before-dump:done", "inform:done", "pre-reboot:done"]
+    );
+    assert_eq!(outcome.events("stopped", &["who", "state", "rung"]), ["1:parked:ipi"]);
+}
+
+#[test]
+fn off_ends_in_the_final_action_and_its_chain() {
+    for (final_action, faults, end) in [
+        (FinalAction::Reboot, Faults::default(), End::Rebooted),
+        (FinalAction::Reboot, Faults { reboot_returns: true, ..Faults::default() }, End::PoweredOff),
+        (FinalAction::PowerOff, Faults::default(), End::PoweredOff),
+        (FinalAction::Halt, Faults::default(), End::Parked),
+    ] {
+        let config = Config { final_action, ..config(KexecMode::Off, StopPolicy::Nmi) };
+        let bench = Bench::new(2, config, faults, registry(vec![logger(Class::Terminal)]));
+        let outcome = bench.run(&[]);
+        assert_eq!(outcome.owner, end);
+        let steps = outcome.steps();
+        assert!(!steps.iter().any(|step| step.starts_with("kexec")), "{steps:?}");
+        assert_eq!(steps[5..], ["record:skipped", "flush:done"]);
+        assert_eq!(outcome.events("notifier", &["class", "outcome"]), ["terminal:done"]);
+    }
+}
+
+#[test]
+fn what_is_in_the_way_of_the_jump_is_said_and_passed_by() {
+    for (faults, outcome_name, says) in [
+        (Faults { no_image: true, ..Faults::default() }, "kexec-pre:skipped", "none%20was%20given"),
+        (Faults { bad_digest: true, ..Faults::default() }, "kexec-pre:failed", "digest"),
+        (Faults { jump_fails: true, ..Faults::default() }, "kexec-pre:failed", "trampoline"),
+    ] {
+        let bench = Bench::new(1, config(KexecMode::Pre, StopPolicy::Nmi), faults, registry(vec![]));
+        let outcome = bench.run(&[]);
+        assert_eq!(outcome.owner, End::Rebooted);
+        let ends = outcome.events("end", &["step", "outcome", "detail"]);
+        assert!(ends.iter().any(|end| end.starts_with(outcome_name) && end.contains(says)), "{ends:?}");
+        // Only an intact image is worth masking interrupts for.
+        let quiesced = bench.machine.quiesced.load(std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(quiesced, u32::from(says == "trampoline"));
+    }
+}
+
+#[test]
+fn masked_interrupts_refuse_the_ipi_and_not_the_nmi() {
+    let bench = Bench::new(3, impatient(StopPolicy::IpiNmi), Faults::default(), registry(vec![]));
+    let outcome = bench.run(&[Secondary::Masked, Secondary::Listens]);
+    assert_eq!(outcome.events("stopped", &["who", "state", "rung"]), ["1:parked:nmi", "2:parked:ipi"]);
+    assert_eq!(
+        outcome.events("rung", &["rung", "strength", "targets"]),
+        ["ipi:maskable:2", "nmi:non-maskable:1"]
+    );
+}
+
+#[test]
+fn a_deaf_cpu_is_named_and_the_path_goes_on() {
+    let bench = Bench::new(3, impatient(StopPolicy::Nmi), Faults::default(), registry(vec![]));
+    let outcome = bench.run(&[Secondary::Deaf, Secondary::Listens]);
+    assert_eq!(outcome.owner, End::Jumped(0x5000));
+    assert_eq!(outcome.others, [None, Some(End::Parked)]);
+    assert_eq!(outcome.events("stopped", &["who", "state", "rung"]), ["1:missing:none", "2:parked:nmi"]);
+    assert!(outcome.steps().contains(&"stop:failed".to_string()));
+    let view = RecordView::parse(&outcome.bytes).unwrap();
+    assert_eq!(view.slots().nth(1).unwrap().owner_state(), Some(CpuState::Missing));
+}
+
+#[test]
+fn a_missing_or_weaker_nmi_is_not_passed_over() {
+    let faults = Faults { no_nmi: true, ..Faults::default() };
+    let bench = Bench::new(2, impatient(StopPolicy::Nmi), faults, registry(vec![]));
+    let outcome = bench.run(&[]);
+    assert_eq!(outcome.events("note", &["text"]), ["nmi:%20unsupported:%20threads%20have%20none"]);
+    assert_eq!(outcome.events("stopped", &["state"]), ["missing"]);
+
+    let faults = Faults { maskable_nmi: true, ..Faults::default() };
+    let bench = Bench::new(2, config(KexecMode::Pre, StopPolicy::Nmi), faults, registry(vec![]));
+    let outcome = bench.run(&[]);
+    assert_eq!(outcome.events("rung", &["strength"]), ["maskable"]);
+    assert_eq!(outcome.events("note", &["text"]), ["the%20NMI%20of%20this%20machine%20is%20maskable"]);
+}
+
+#[test]
+fn one_owner_and_the_losers_park_with_their_registers() {
+    let bench = Bench::new(4, config(KexecMode::Pre, StopPolicy::Nmi), Faults::default(), registry(vec![]));
+    let outcome = bench.run(&[Secondary::Panics, Secondary::Late, Secondary::Panics]);
+    assert_eq!(outcome.owner, End::Jumped(0x5000));
+    assert_eq!(outcome.others, [Some(End::Parked); 3]);
+    assert_eq!(outcome.events("claim", &["reason"]), ["test"]);
+    let view = RecordView::parse(&outcome.bytes).unwrap();
+    for slot in view.slots().skip(1) {
+        assert!(slot.saved().unwrap().is_some(), "CPU {}", slot.cpu);
+    }
+}
+
+/// For notifiers that panic: what the panic handler would enter again.
+static AGAIN: OnceLock<&'static Panic<'static, Machine>> = OnceLock::new();
+
+fn panics(_: &dyn Context) -> Result<(), Refusal> {
+    AGAIN.get().unwrap().enter(&Cause { reason: "nested", message: &"in a notifier" }, &snapshot())
+}
+
+fn refuses(_: &dyn Context) -> Result<(), Refusal> {
+    Err(Refusal::Skipped("busy"))
+}
+
+#[test]
+fn a_notifier_that_panics_is_marked_and_the_next_one_runs() {
+    let bad = |class| -> (Class, Box<dyn Notifier>) { (class, Box::new(Call { name: "bad", body: panics })) };
+    let shy = (Class::Inform, Box::new(Call { name: "shy", body: refuses }) as Box<dyn Notifier>);
+    let notifiers = registry(vec![
+        bad(Class::Inform),
+        bad(Class::Inform),
+        shy,
+        logger(Class::Inform),
+        bad(Class::PreReboot),
+        bad(Class::Terminal),
+        logger(Class::Terminal),
+    ]);
+    let bench = Bench::new(2, config(KexecMode::Off, StopPolicy::Nmi), Faults::default(), notifiers);
+    AGAIN.set(bench.panic).ok().unwrap();
+    let outcome = bench.run(&[]);
+    assert_eq!(outcome.owner, End::Rebooted);
+    assert_eq!(
+        outcome.events("notifier", &["class", "name", "outcome"]),
+        [
+            "inform:bad:failed",
+            "inform:bad:failed",
+            "inform:shy:skipped",
+            "inform:logger:done",
+            "pre-reboot:bad:failed",
+            "terminal:bad:failed",
+            "terminal:logger:done"
+        ]
+    );
+    // Each step once, in order, whatever went wrong inside.
+    let expected = ["announce", "stop", "before-dump", "inform", "cleanup", "record", "flush", "final"];
+    assert_eq!(outcome.events("begin", &["step"]), expected);
+    assert_eq!(outcome.steps()[3..5], ["inform:failed", "cleanup:failed"]);
+    assert_eq!(
+        outcome.events("reentry", &["depth", "step"]),
+        ["1:inform", "1:inform", "1:cleanup", "1:final"]
+    );
+    // A re-entry never runs on the stack that was just abandoned.
+    assert_eq!(*bench.machine.stacks.lock().unwrap(), [0, 1, 0, 1, 0]);
+    let view = RecordView::parse(&outcome.bytes).unwrap();
+    let reentries = view.entries().filter(|entry| entry.unwrap().kind == EntryKind::Reentry).count();
+    assert_eq!(reentries, 4);
+}
+
+#[test]
+fn a_message_too_long_is_cut_and_says_so() {
+    let bench = Bench::new(1, config(KexecMode::Pre, StopPolicy::Nmi), Faults::default(), registry(vec![]));
+    let outcome = bench.run_with(&[], &"m".repeat(5_000));
+    assert_eq!(outcome.owner, End::Jumped(0x5000));
+    let ends = outcome.events("end", &["step", "detail"]);
+    assert!(ends[0].starts_with("announce:") && ends[0].ends_with("cut"), "{ends:?}");
+}
+
+#[test]
+fn output_is_muted_from_the_claim_on_and_flushed_by_the_owner() {
+    let bench = Bench::new(1, config(KexecMode::Off, StopPolicy::Nmi), Faults::default(), registry(vec![]));
+    let (first, may_print) = bench.panic.log(b"printed before");
+    assert!(may_print);
+    bench.panic.printed(first);
+    bench.panic.log(b"not printed before");
+    let outcome = bench.run(&[]);
+    assert!(!bench.panic.log(b"after").1);
+    let flushed: Vec<_> = outcome.console.lines().filter(|line| line.starts_with("[flush]")).collect();
+    assert_eq!(flushed.len(), 1, "{flushed:?}");
+    assert!(flushed[0].ends_with("CPU 0: not printed before"));
+}

@@ -1,0 +1,242 @@
+//! The writing half: what a kernel calls, in any context, on any CPU.
+//!
+//! Every word is an atomic, so a reader may look at any time and another CPU may write beside. No
+//! call allocates, blocks, loops without bound or panics; a call that has no room says so by its
+//! return value.
+
+use crate::crc::Crc;
+use crate::layout::{self, entry, header, log, slot};
+use crate::names::{CpuState, EntryKind, Outcome, Rung, Step};
+use hal::CpuId;
+use hal::registers::{Registers, Snapshot};
+use hal::sync::{AtomicU64, Ordering};
+
+const _: () = assert!(layout::MAX_SLOTS == hal::MAX_CPUS);
+const _: () = assert!(slot::REGISTERS_MAX >= hal::registers::MAX_WORDS);
+
+/// The memory of a record. One static per kernel, named so that tools outside find it by symbol.
+#[repr(C, align(4096))]
+pub struct RecordArea {
+    words: [AtomicU64; layout::RECORD_WORDS],
+}
+
+/// What the header says about this kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// Tells this run from every other; 0 if none was given.
+    pub nonce: u64,
+    /// First eight bytes of the build-id, big-endian.
+    pub build_id: u64,
+    /// Machine name; the first 16 bytes count.
+    pub machine: &'static str,
+    /// CPUs that this kernel knows of.
+    pub cpus: u64,
+    /// Physical address of the kernel image.
+    pub image_base: u64,
+    /// Physical address of the record.
+    pub record_base: u64,
+}
+
+/// The body of an entry.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryBody<'a> {
+    /// What it is about.
+    pub kind: EntryKind,
+    /// The step that was running, if one was.
+    pub step: Option<Step>,
+    /// How that ended, if it ended.
+    pub outcome: Option<Outcome>,
+    /// The CPU that writes.
+    pub cpu: CpuId,
+    /// Clock when it began, ns.
+    pub began_at: u64,
+    /// Clock when it ended, ns.
+    pub ended_at: u64,
+    /// Depends on the kind.
+    pub argument: u64,
+    /// Text; what does not fit into [`entry::TEXT_BYTES`] is cut off.
+    pub text: &'a [u8],
+}
+
+impl RecordArea {
+    /// An empty record: no magic, nothing committed.
+    #[cfg(not(loom))]
+    #[allow(clippy::new_without_default)] // a static's initialiser, not a value to pass around
+    pub const fn new() -> Self {
+        RecordArea { words: [const { AtomicU64::new(0) }; layout::RECORD_WORDS] }
+    }
+
+    /// A word, 0 outside the record.
+    pub fn load(&self, at: usize) -> u64 {
+        self.words.get(at).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    /// Stores a word with release ordering; outside the record nothing happens.
+    pub fn store(&self, at: usize, value: u64) {
+        if let Some(word) = self.words.get(at) {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    fn add(&self, at: usize, value: u64) -> u64 {
+        self.words.get(at).map_or(u64::MAX, |word| word.fetch_add(value, Ordering::AcqRel))
+    }
+
+    fn store_text(&self, at: usize, words: usize, text: &[u8]) {
+        let mut chunks = text.chunks(8);
+        for offset in 0..words {
+            let mut bytes = [0; 8];
+            for (to, from) in bytes.iter_mut().zip(chunks.next().unwrap_or(&[])) {
+                *to = *from;
+            }
+            self.store(at + offset, u64::from_ne_bytes(bytes));
+        }
+    }
+
+    fn crc(&self, from: usize, to: usize) -> u64 {
+        let crc = (from..to).fold(Crc::new(), |crc, at| crc.word(self.load(at)));
+        u64::from(crc.finish()) | slot::COMMITTED
+    }
+
+    /// Sets the header up. Called once, by the boot CPU, before there can be a panic that wants it; a
+    /// panic before that leaves a record that says "never set up".
+    pub fn set_up(&self, identity: &Identity) {
+        self.store_text(header::MAGIC, 1, &layout::MAGIC);
+        self.store(header::VERSION, layout::VERSION);
+        self.store(header::ENDIAN, layout::ENDIAN_MARK);
+        self.store(header::BYTES, layout::RECORD_BYTES as u64);
+        self.store(header::SLOTS, layout::MAX_SLOTS as u64);
+        self.store(header::ENTRIES, layout::ENTRIES as u64);
+        self.store(header::LOG_SLOTS, layout::LOG_SLOTS as u64);
+        self.store(header::NONCE, identity.nonce);
+        self.store(header::BUILD_ID, identity.build_id);
+        self.store_text(header::MACHINE, 2, identity.machine.as_bytes());
+        self.store(header::CPUS, identity.cpus);
+        self.store(header::IMAGE_BASE, identity.image_base);
+        self.store(header::RECORD_BASE, identity.record_base);
+        self.store(header::COMMIT, self.crc(0, header::COMMIT));
+    }
+
+    const fn slot_at(cpu: CpuId, word: usize) -> usize {
+        layout::SLOTS_AT + cpu.index() * layout::SLOT_WORDS + word
+    }
+
+    /// A word of a CPU's slot.
+    pub fn slot(&self, cpu: CpuId, word: usize) -> u64 {
+        self.load(Self::slot_at(cpu, word))
+    }
+
+    /// Stores a word of a CPU's slot. Who may write which word: [`layout::slot`].
+    pub fn set_slot(&self, cpu: CpuId, word: usize, value: u64) {
+        self.store(Self::slot_at(cpu, word), value);
+    }
+
+    /// This CPU's own state, as it says itself.
+    pub fn state(&self, cpu: CpuId) -> CpuState {
+        CpuState::from_number(self.slot(cpu, slot::STATE) as u16).unwrap_or(CpuState::NeverOnline)
+    }
+
+    /// The word that `cpu` counts up while it works.
+    pub fn heartbeat(&self, cpu: CpuId) -> Option<&AtomicU64> {
+        self.words.get(Self::slot_at(cpu, slot::HEARTBEAT))
+    }
+
+    /// Whether `cpu` has saved its registers.
+    pub fn saved(&self, cpu: CpuId) -> bool {
+        self.slot(cpu, slot::COMMIT) != 0
+    }
+
+    /// Saves the registers of `cpu` into its slot. Called by that CPU. Written once (P9): a second
+    /// call changes nothing and returns false.
+    pub fn save<R: Registers>(&self, cpu: CpuId, rung: Rung, at: u64, snapshot: &Snapshot<R>) -> bool {
+        if self.saved(cpu) {
+            return false;
+        }
+        let registers = &snapshot.registers;
+        let set = |word, value| self.set_slot(cpu, word, value);
+        set(slot::RUNG, u64::from(rung.number()));
+        set(slot::SAVED_AT, at);
+        set(slot::PC, registers.pc());
+        set(slot::SP, registers.sp());
+        set(slot::WITNESS, registers.witness());
+        let (pc, witness) = snapshot.interrupted.unwrap_or((0, 0));
+        set(slot::INTERRUPTED, u64::from(snapshot.interrupted.is_some()));
+        set(slot::INTERRUPTED_PC, pc);
+        set(slot::INTERRUPTED_WITNESS, witness);
+        let mut count = 0;
+        for (offset, word) in registers.words().iter().take(slot::REGISTERS_MAX).enumerate() {
+            set(slot::REGISTERS + offset, *word);
+            count += 1;
+        }
+        set(slot::REGISTER_COUNT, count);
+        let mut trace = [0; slot::BACKTRACE_MAX];
+        let found = registers.backtrace(&mut trace).min(slot::BACKTRACE_MAX);
+        for (offset, address) in trace.iter().take(found).enumerate() {
+            set(slot::BACKTRACE + offset, *address);
+        }
+        set(slot::BACKTRACE_COUNT, found as u64);
+        let body = Self::slot_at(cpu, slot::BODY);
+        set(slot::COMMIT, self.crc(body, Self::slot_at(cpu, slot::BODY_END)));
+        true
+    }
+
+    /// Appends an entry. False if the record is full.
+    pub fn append(&self, body: &EntryBody<'_>) -> bool {
+        let number = self.add(header::NEXT_ENTRY, 1);
+        if number >= layout::ENTRIES as u64 {
+            return false;
+        }
+        let at = layout::ENTRIES_AT + number as usize * layout::ENTRY_WORDS;
+        let head = (u64::from(body.kind.number()) << 48)
+            | (u64::from(body.step.map_or(0, Step::number)) << 32)
+            | (u64::from(body.outcome.map_or(0, Outcome::number)) << 16)
+            | body.cpu.index() as u64;
+        self.store(at + entry::HEAD, head);
+        self.store(at + entry::BEGAN_AT, body.began_at);
+        self.store(at + entry::ENDED_AT, body.ended_at);
+        self.store(at + entry::ARGUMENT, body.argument);
+        self.store_text(at + entry::TEXT, layout::ENTRY_WORDS - entry::TEXT, body.text);
+        self.store(at + entry::COMMIT, self.crc(at + entry::HEAD, at + layout::ENTRY_WORDS));
+        true
+    }
+
+    /// Puts a line into the log ring: lock-free, from any CPU and context. The oldest line gives way.
+    /// Returns the line's sequence number.
+    pub fn log(&self, cpu: CpuId, at: u64, text: &[u8]) -> u64 {
+        let sequence = self.add(header::NEXT_LOG, 1);
+        let place = layout::LOG_AT + (sequence as usize & (layout::LOG_SLOTS - 1)) * layout::LOG_WORDS;
+        self.store(place + log::COMMIT, 0);
+        self.store(place + log::SEQUENCE, sequence);
+        self.store(place + log::AT, at);
+        self.store(place + log::CPU, cpu.index() as u64);
+        self.store_text(place + log::TEXT, layout::LOG_WORDS - log::TEXT, text);
+        self.store(place + log::COMMIT, self.crc(place + log::SEQUENCE, place + layout::LOG_WORDS));
+        sequence
+    }
+
+    /// The text of log line `sequence` into `out`, if that line is still there and whole. Returns
+    /// its length, CPU and time.
+    pub fn log_line(&self, sequence: u64, out: &mut [u8; log::TEXT_BYTES]) -> Option<(usize, u64, u64)> {
+        let place = layout::LOG_AT + (sequence as usize & (layout::LOG_SLOTS - 1)) * layout::LOG_WORDS;
+        let mut copy = [0u64; layout::LOG_WORDS];
+        for (offset, word) in copy.iter_mut().enumerate() {
+            *word = self.load(place + offset);
+        }
+        let [commit, body @ ..] = copy;
+        let crc = body.iter().fold(Crc::new(), |crc, word| crc.word(*word)).finish();
+        let [number, at, cpu, text @ ..] = body;
+        if commit != u64::from(crc) | slot::COMMITTED || number != sequence {
+            return None;
+        }
+        for (to, from) in out.chunks_mut(8).zip(text) {
+            to.copy_from_slice(&from.to_ne_bytes());
+        }
+        let length = out.iter().position(|&byte| byte == 0).unwrap_or(out.len());
+        Some((length, cpu, at))
+    }
+
+    /// Log lines reserved so far.
+    pub fn log_end(&self) -> u64 {
+        self.load(header::NEXT_LOG)
+    }
+}

@@ -1,0 +1,73 @@
+//! The contract between the panic sequence and a machine.
+//!
+//! `core-panic` decides, a *port* does. This crate is the line between them: fine-grained traits,
+//! one per file, each call with what holds **before** and **after** it. It touches no hardware and
+//! has no dependencies.
+//!
+//! Two rules shape every trait here:
+//!
+//! * **No lies (P5).** A call reports the true strength of what it did, and a capability that a
+//!   machine lacks is modelled as absent: [`Platform`] hands out `Result<&Capability, Unsupported>`
+//!   with the reason, never a method that silently does nothing.
+//! * **Nothing borrowed (P7).** Every call may be made with interrupts off, from any context, on a
+//!   dying machine. None allocates, none takes a lock that another CPU may hold, each is bounded.
+//!
+//! The composite is [`Platform`]; `core-panic` is generic over it.
+#![cfg_attr(not(any(loom, feature = "explore")), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod boot;
+pub mod clock;
+pub mod console;
+pub mod cpu;
+pub mod firmware;
+pub mod ipi;
+pub mod kexec;
+pub mod nmi;
+pub mod registers;
+pub mod smp;
+pub mod stack;
+pub mod sync;
+pub mod testload;
+pub mod trap;
+
+mod platform;
+mod unsupported;
+
+pub use platform::Platform;
+pub use unsupported::Unsupported;
+
+/// The most CPUs any port may bring up. Sizes every per-CPU array of the panic path, none of which
+/// can be allocated (P7).
+pub const MAX_CPUS: usize = 16;
+
+/// A CPU's logical number: dense, `0..count`, 0 is the CPU that booted. Hardware ids (APIC id,
+/// `ibm,ppc-interrupt-server#s`) stay inside the port.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CpuId(u16);
+
+impl CpuId {
+    /// The CPU that booted.
+    pub const BOOT: CpuId = CpuId(0);
+
+    /// `None` unless `index < MAX_CPUS`: whoever holds a `CpuId` may use it to index a per-CPU array.
+    pub const fn new(index: usize) -> Option<CpuId> {
+        if index < MAX_CPUS { Some(CpuId(index as u16)) } else { None }
+    }
+
+    /// The number as an index, below [`MAX_CPUS`].
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Every possible id, in order.
+    pub fn all() -> impl Iterator<Item = CpuId> {
+        (0..MAX_CPUS).filter_map(CpuId::new)
+    }
+}
+
+impl core::fmt::Display for CpuId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}

@@ -1,0 +1,33 @@
+//! A saved register set.
+
+/// The most 64-bit words a register set may have: ppc64's `elf_gregset_t` has 48, x86_64's 27.
+pub const MAX_WORDS: usize = 48;
+
+/// The registers of an interrupted context, in the order of the machine's ELF `elf_gregset_t`, so
+/// that a core-file note is a copy and any tool that reads such notes reads ours.
+pub trait Registers: Clone + Send + Sync + 'static {
+    /// The words, at most [`MAX_WORDS`].
+    fn words(&self) -> &[u64];
+    /// The program counter.
+    fn pc(&self) -> u64;
+    /// The stack pointer.
+    fn sp(&self) -> u64;
+    /// The callee-saved register in which the test load keeps its per-CPU witness value: x86_64
+    /// `r15`, ppc64 `r30`. A reader checks it to know that these are really that CPU's registers.
+    fn witness(&self) -> u64;
+    /// Return addresses from the frame-pointer or back chain, newest first, into `out`; returns how
+    /// many. Bounded by `out.len()`. Every address that is followed is first checked to lie in one
+    /// of this kernel's stacks and every return address to lie in kernel text, so that a destroyed
+    /// stack shortens the trace instead of faulting.
+    fn backtrace(&self, out: &mut [u64]) -> usize;
+}
+
+/// What a trap entry hands to the handlers: the interrupted registers, and what they interrupted.
+#[derive(Clone)]
+pub struct Snapshot<R> {
+    /// The registers at the moment of the trap.
+    pub registers: R,
+    /// When the trap hit a maskable-interrupt handler: pc and witness register of the context which
+    /// that handler had interrupted (outermost one). `None` when the trap hit ordinary code.
+    pub interrupted: Option<(u64, u64)>,
+}

@@ -1,0 +1,193 @@
+//! The capture kernel: a second copy of this kernel, entered by kexec on the CPU that panicked. It
+//! starts no other CPU. It reads the first kernel's record out of memory, says what it found in words
+//! and in event lines, and ends the run.
+
+use core::fmt::Display;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use core_panic::Cause;
+use core_panic::report::Text;
+use crash_record::names::{CpuState, EntryKind, Outcome};
+use crash_record::view::{RecordError, RecordView};
+use hal::clock::Clock;
+use hal::console::EmergencyConsole;
+use hal::firmware::Firmware;
+use hal::{CpuId, Platform};
+
+use crate::console::{self, CAPTURE};
+use crate::first::Hex;
+use crate::options::Options;
+use crate::port::{self, PORT};
+
+static CAPTURING: AtomicBool = AtomicBool::new(false);
+
+/// This is a capture kernel.
+pub fn enter_mode() {
+    CAPTURING.store(true, Ordering::Release);
+}
+
+/// Whether this is a capture kernel.
+pub fn is_capture() -> bool {
+    CAPTURING.load(Ordering::Acquire)
+}
+
+/// Lines of the first kernel's log that are shown.
+const LOG_TAIL: usize = 6;
+
+/// A panic in the capture kernel: nothing is left to hand over to, so say so and end.
+pub fn died(cause: &Cause<'_>) -> ! {
+    let text = Text::<160>::new(format_args!("{}", cause.message));
+    let fields: [(&str, &dyn Display); 2] = [("check", &"capture-kernel-died"), ("detail", &text)];
+    CAPTURE.event("fail", &fields);
+    exit(false)
+}
+
+/// Reads, reports, ends.
+pub fn run(options: &Options, address: u64, length: u64) -> ! {
+    let verdict = match port::mmu::map_physical(address, length) {
+        None => {
+            fail("record", &"its address is not in memory");
+            false
+        }
+        Some(bytes) => match RecordView::parse(bytes).map(|view| report(&view)) {
+            Ok(Ok(())) => true,
+            Ok(Err(Fault(check, error))) => {
+                fail(check, &error);
+                false
+            }
+            Err(error) => {
+                fail("record", &error);
+                false
+            }
+        },
+    };
+    if options.hold_ms != 0 {
+        CAPTURE.event("hold", &[("ms", &options.hold_ms)]);
+        console::hold(options.hold_ms, || PORT.read());
+    }
+    exit(verdict)
+}
+
+fn fail(check: &str, detail: &dyn Display) {
+    console::line(format_args!("capture: {check}: {detail}"));
+    CAPTURE.event("fail", &[("check", &check), ("detail", detail)]);
+}
+
+struct Fault(&'static str, RecordError);
+
+/// Says what the record holds; the pass line is put together from nothing else.
+fn report(view: &RecordView<'_>) -> Result<(), Fault> {
+    let nonce = Hex(view.nonce());
+    let digest = Text::<8>::new(format_args!("{:08x}", view.digest()));
+    let mut entries = 0;
+    for entry in view.entries() {
+        entry.map_err(|error| Fault("entries", error))?;
+        entries += 1;
+    }
+    let owner = view.owner().and_then(CpuId::new);
+    let owner_text = Text::<8>::new(match &owner {
+        Some(cpu) => format_args!("{cpu}"),
+        None => format_args!("none"),
+    });
+    CAPTURE.event(
+        "found",
+        &[
+            ("nonce", &nonce),
+            ("machine", &view.machine()),
+            ("cpus", &view.cpus()),
+            ("owner", &owner_text),
+            ("entries", &entries),
+            ("crc", &digest),
+        ],
+    );
+    console::line(format_args!("The first kernel died on CPU {owner_text} of {}.", view.cpus()));
+    let mut steps = Steps::new();
+    for entry in view.entries() {
+        let entry = entry.map_err(|error| Fault("entries", error))?;
+        let took = entry.ended_at.saturating_sub(entry.began_at) / 1000;
+        match (entry.kind, entry.step, entry.outcome) {
+            (EntryKind::Reason, ..) => {
+                console::line(format_args!("  reason: {}", entry.text));
+                steps.push(format_args!("claim:done"));
+            }
+            (EntryKind::Text, ..) => console::line(format_args!("  {}", entry.text)),
+            (EntryKind::Step, Some(step), Some(outcome)) => {
+                console::line(format_args!("  {step}: {outcome} in {took} us {}", entry.text));
+                CAPTURE.event("step", &[("name", &step), ("outcome", &outcome), ("us", &took)]);
+                steps.push(format_args!("{step}:{outcome}"));
+            }
+            (EntryKind::Notifier, ..) => {
+                let class = entry.class().map_or("?", |class| class.name());
+                let outcome = entry.outcome.map_or("?", Outcome::name);
+                console::line(format_args!("    {class} {outcome} in {took} us: {}", entry.text));
+            }
+            (kind, ..) => console::line(format_args!("    {kind}: {}", entry.text)),
+        }
+    }
+    let parked = cpus(view)?;
+    for line in view.log().skip(view.log().count().saturating_sub(LOG_TAIL)) {
+        console::line(format_args!("  log {} us CPU {}: {}", line.at / 1000, line.cpu, line.text));
+    }
+    CAPTURE.event(
+        "pass",
+        &[
+            ("nonce", &nonce),
+            ("crc", &digest),
+            ("cpus", &view.cpus()),
+            ("parked", &parked),
+            ("steps", &steps.0),
+        ],
+    );
+    Ok(())
+}
+
+/// Says where every CPU was; returns how many were parked.
+fn cpus(view: &RecordView<'_>) -> Result<usize, Fault> {
+    let mut parked = 0;
+    for slot in view.slots() {
+        let state = slot.owner_state().unwrap_or(CpuState::NeverOnline);
+        parked += usize::from(state == CpuState::Parked);
+        match slot.saved().map_err(|error| Fault("registers", error))? {
+            Some(saved) => {
+                let pc = Text::<20>::new(format_args!("{:#x}", saved.pc));
+                console::line(format_args!("  CPU {}: {state} by {}, pc {pc}", slot.cpu, saved.rung));
+                CAPTURE.event(
+                    "cpu",
+                    &[("who", &slot.cpu), ("state", &state), ("pc", &pc), ("witness", &Hex(saved.witness))],
+                );
+            }
+            None => {
+                console::line(format_args!("  CPU {}: {state}, no registers", slot.cpu));
+                CAPTURE.event("cpu", &[("who", &slot.cpu), ("state", &state)]);
+            }
+        }
+    }
+    Ok(parked)
+}
+
+/// The list of steps for the pass line.
+struct Steps(Text<240>);
+
+impl Steps {
+    fn new() -> Self {
+        Steps(Text::new(format_args!("")))
+    }
+    fn push(&mut self, step: core::fmt::Arguments<'_>) {
+        use core::fmt::Write;
+        let comma = if self.0.bytes().is_empty() { "" } else { "," };
+        let _ = write!(self.0, "{comma}{step}");
+    }
+}
+
+fn exit(success: bool) -> ! {
+    CAPTURE.event("end", &[("success", &success), ("us", &(PORT.now_ns() / 1000))]);
+    if let Ok(firmware) = PORT.firmware() {
+        let error = firmware.emulator_exit(success);
+        console::line(format_args!("could not end the run: {error:?}"));
+        let error = firmware.power_off();
+        console::line(format_args!("could not power off: {error:?}"));
+    }
+    loop {
+        core::hint::spin_loop();
+    }
+}

@@ -1,0 +1,68 @@
+//! Ordinary output: one line at a time under a lock, into the log first. The panic path does not come
+//! here; once there is a panic, nothing here reaches the console any more.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use core_panic::report::Text;
+use crash_record::event::{LineWriter, Stream};
+use crash_record::layout::log;
+use hal::clock::Clock;
+use hal::console::EmergencyConsole;
+use hal::cpu::Cpu;
+use spin::Mutex;
+
+use crate::port::PORT;
+use crate::state::PANIC;
+
+static LINE: Mutex<()> = Mutex::new(());
+
+/// Puts a line into the log and onto the console. What is longer than a log line is cut off.
+pub fn line(arguments: fmt::Arguments<'_>) {
+    let text = Text::<{ log::TEXT_BYTES }>::new(arguments);
+    let _guard = LINE.lock();
+    let (sequence, print) = PANIC.log(text.bytes());
+    if print {
+        PORT.write(text.bytes());
+        PORT.write(b"\n");
+        PANIC.printed(sequence);
+    }
+}
+
+/// An event stream with one writer: the boot CPU of the first kernel, or the capture kernel.
+pub struct Events {
+    stream: Stream,
+    next: AtomicU64,
+}
+
+/// The boot CPU of the first kernel.
+pub static BOOT: Events = Events { stream: Stream::Boot, next: AtomicU64::new(0) };
+/// The capture kernel.
+pub static CAPTURE: Events = Events { stream: Stream::Capture, next: AtomicU64::new(0) };
+
+impl Events {
+    /// Writes an event line.
+    pub fn event(&self, kind: &str, fields: &[(&str, &dyn fmt::Display)]) {
+        let _guard = LINE.lock();
+        if PANIC.claimed() {
+            return;
+        }
+        let sequence = self.next.fetch_add(1, Ordering::Relaxed);
+        let line = LineWriter::new(self.stream, sequence, PORT.current().index(), PORT.now_ns(), kind);
+        let line = fields.iter().fold(line, |line, (key, value)| line.field(key, value));
+        line.finish(|bytes| {
+            PORT.write(bytes);
+        });
+    }
+}
+
+/// Waits until the bench has had its look: until it types `g`, or for `ms` milliseconds.
+pub fn hold(ms: u64, read: impl Fn() -> Option<u8>) {
+    let start = PORT.now_ns();
+    while PORT.now_ns().wrapping_sub(start) < ms * 1_000_000 {
+        if read() == Some(b'g') {
+            return;
+        }
+        PORT.relax();
+    }
+}

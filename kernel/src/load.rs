@@ -1,0 +1,99 @@
+//! The load: every CPU takes a lock, sends IPIs, spends some time with interrupts off, and counts, so
+//! that a panic hits something. The loop is the port's ([`hal::testload::Workload`]); here is what it
+//! calls, and what makes the panic happen.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use hal::clock::Clock;
+use hal::cpu::Cpu;
+use hal::ipi::Ipi;
+use hal::nmi::Nmi;
+use hal::testload::{Provoke, Workload};
+use hal::{CpuId, MAX_CPUS, Platform};
+use spin::Once;
+
+use crate::options::Trigger;
+use crate::port::{self, PORT};
+use crate::state::{MAYDAY_RECORD, options};
+use crate::traps;
+
+/// 1 while that CPU is out of the load's own section. Tools outside find it by this name.
+#[unsafe(no_mangle)]
+pub static MAYDAY_OUTSIDE: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
+
+static LOCK: AtomicU32 = AtomicU32::new(0);
+static SHARED: AtomicU64 = AtomicU64::new(0);
+static WORKLOADS: [Once<Workload>; MAX_CPUS] = [const { Once::new() }; MAX_CPUS];
+/// CPUs that take part, and the clock when the panic is due: 0 while it is not.
+static CPUS: AtomicU32 = AtomicU32::new(1);
+static DUE: AtomicU64 = AtomicU64::new(0);
+static FIRED: [AtomicBool; MAX_CPUS] = [const { AtomicBool::new(false) }; MAX_CPUS];
+
+/// All CPUs that take part are up: from here on the panic is due in `test.delay`.
+pub fn arm(cpus: usize) {
+    CPUS.store(cpus as u32, Ordering::Release);
+    DUE.store(PORT.now_ns() + options().delay_ms * 1_000_000, Ordering::Release);
+}
+
+/// The load of one CPU: it starts when the panic is armed, and does not end.
+pub fn run(cpu: CpuId) -> ! {
+    while DUE.load(Ordering::Acquire) == 0 {
+        PORT.relax();
+    }
+    let options = options();
+    let index = cpu.index();
+    let heartbeat = MAYDAY_RECORD.heartbeat(cpu).unwrap_or(&SHARED);
+    let workload = WORKLOADS[index].call_once(|| Workload {
+        witness: index as u64 ^ options.nonce,
+        heartbeat,
+        lock: &LOCK,
+        shared: &SHARED,
+        outside: &MAYDAY_OUTSIDE[index],
+        nudge,
+        cpu: index,
+        mode: u32::from(options.spin == Some(index)),
+    });
+    port::workload::run(workload)
+}
+
+extern "C" fn nudge(index: usize) {
+    let Some(cpu) = CpuId::new(index) else { return };
+    let cpus = CPUS.load(Ordering::Acquire) as usize;
+    if let Some(next) = CpuId::new((index + 1) % cpus)
+        && next != cpu
+        && let Ok(ipi) = PORT.ipi()
+    {
+        let _ = ipi.send_nudge(next);
+    }
+    let options = options();
+    let chosen = options.cpu == index || options.trigger == Trigger::All;
+    if chosen && PORT.now_ns() >= DUE.load(Ordering::Acquire) && !FIRED[index].swap(true, Ordering::Relaxed) {
+        fire(cpu, options.trigger);
+    }
+}
+
+fn fire(cpu: CpuId, trigger: Trigger) {
+    match trigger {
+        Trigger::Rust => panic!("a panic on purpose, on CPU {cpu}"),
+        Trigger::All => panic!("a panic on every CPU, this is CPU {cpu}"),
+        Trigger::Null => port::trap::provoke(Provoke::NullRead),
+        Trigger::Wild => port::trap::provoke(Provoke::WildWrite),
+        Trigger::Undefined => port::trap::provoke(Provoke::Undefined),
+        Trigger::Trap => port::trap::provoke(Provoke::TrapInstruction),
+        Trigger::StackOverflow => port::trap::provoke(Provoke::StackOverflow),
+        Trigger::WriteText => port::trap::provoke(Provoke::WriteText),
+        Trigger::ExecuteData => port::trap::provoke(Provoke::ExecuteData),
+        Trigger::Nmi => {
+            traps::NMI_PANICS.store(true, Ordering::Release);
+            match PORT.nmi() {
+                Ok(nmi) => {
+                    if let Err(error) = nmi.send(cpu) {
+                        panic!("the NMI was not sent: {error:?}");
+                    }
+                }
+                Err(unsupported) => panic!("no NMI: {unsupported}"),
+            }
+        }
+        Trigger::Console | Trigger::Early | Trigger::None => {}
+    }
+}

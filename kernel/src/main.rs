@@ -1,0 +1,27 @@
+//! The binary: one port, joined with the panic sequence, and a load for the panic to hit.
+//!
+//! A guest image is built by `cargo xtask` with `cfg(mayday_metal)`. On the host this crate builds
+//! too, as a program that says so; its parts that need no machine have their tests there.
+#![cfg_attr(mayday_metal, no_std)]
+#![cfg_attr(mayday_metal, no_main)]
+#![cfg_attr(not(mayday_metal), allow(dead_code))]
+
+mod options;
+
+cfg_if::cfg_if! {
+    if #[cfg(mayday_metal)] {
+        mod capture;
+        mod console;
+        mod first;
+        mod load;
+        mod notifiers;
+        mod port;
+        mod state;
+        mod traps;
+    } else {
+        fn main() {
+            eprintln!("This is the guest kernel; on a host it does nothing. Run it: cargo xtask qemu --list");
+            std::process::exit(2);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The kernel command line: `panic.*` goes to the panic path, `run.*` and `test.*` are for the bench
+//! that runs this kernel, `capture.*` is what one kernel tells the next.
+//!
+//! | key | values | default | meaning |
+//! |---|---|---|---|
+//! | `run.nonce` | up to 16 hex digits | 0 | tells this run from every other |
+//! | `run.hold` | ms, 0 to 600000 | 0 | how long the last kernel waits to be looked at, or for a typed `g` |
+//! | `test.panic` | see [`Trigger`] | `rust` | how the panic comes about |
+//! | `test.cpu` | 0 to 15 | 0 | on which CPU |
+//! | `test.delay` | ms, 0 to 60000 | 20 | after how much load |
+//! | `test.spin` | 0 to 15 | none | this CPU spins with interrupts off for ever |
+//! | `test.notifier` | `CLASS:FAULT` | none | adds a notifier that goes wrong; may be given 4 times |
+//! | `test.image` | `none` | load it | do not load the crash image |
+//! | `capture.record` | `ADDRESS,LENGTH` | none | physical place of the record: this is a capture kernel |
+
+use core_panic::config::{Config, ConfigError};
+use crash_record::names::Class;
+
+/// How the panic comes about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trigger {
+    /// `rust`: a Rust `panic!`.
+    Rust,
+    /// `null`: a read of address 0.
+    Null,
+    /// `wild`: a write to an address that nothing maps.
+    Wild,
+    /// `undefined`: an undefined instruction.
+    Undefined,
+    /// `trap`: the machine's trap instruction.
+    Trap,
+    /// `stack-overflow`: recursion into the guard page.
+    StackOverflow,
+    /// `write-text`: a write to kernel text.
+    WriteText,
+    /// `exec-data`: a jump into data.
+    ExecuteData,
+    /// `nmi`: a `panic!` inside an NMI handler.
+    Nmi,
+    /// `console`: a `panic!` inside the console's receive interrupt, when `!` is typed.
+    Console,
+    /// `all`: a `panic!` on every CPU at once.
+    All,
+    /// `early`: a `panic!` before the secondaries are up.
+    Early,
+    /// `none`: no panic at all.
+    None,
+}
+
+const TRIGGERS: &[(&str, Trigger)] = &[
+    ("rust", Trigger::Rust),
+    ("null", Trigger::Null),
+    ("wild", Trigger::Wild),
+    ("undefined", Trigger::Undefined),
+    ("trap", Trigger::Trap),
+    ("stack-overflow", Trigger::StackOverflow),
+    ("write-text", Trigger::WriteText),
+    ("exec-data", Trigger::ExecuteData),
+    ("nmi", Trigger::Nmi),
+    ("console", Trigger::Console),
+    ("all", Trigger::All),
+    ("early", Trigger::Early),
+    ("none", Trigger::None),
+];
+
+/// How a notifier goes wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotifierFault {
+    /// `panic`: it panics.
+    Panic,
+    /// `null`: it reads address 0.
+    Null,
+}
+
+/// Notifiers that go wrong, at most.
+pub const MAX_FAULTS: usize = 4;
+
+/// What the command line said.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// `panic.*`.
+    pub config: Config,
+    /// `run.nonce`.
+    pub nonce: u64,
+    /// `run.hold`, ms.
+    pub hold_ms: u64,
+    /// `test.panic`.
+    pub trigger: Trigger,
+    /// `test.cpu`.
+    pub cpu: usize,
+    /// `test.delay`, ms.
+    pub delay_ms: u64,
+    /// `test.spin`.
+    pub spin: Option<usize>,
+    /// `test.notifier`.
+    pub faults: [Option<(Class, NotifierFault)>; MAX_FAULTS],
+    /// `test.image=none`.
+    pub no_image: bool,
+    /// `capture.record`: address and length in bytes.
+    pub capture: Option<(u64, u64)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            config: Config::DEFAULT,
+            nonce: 0,
+            hold_ms: 0,
+            trigger: Trigger::Rust,
+            cpu: 0,
+            delay_ms: 20,
+            spin: None,
+            faults: [None; MAX_FAULTS],
+            no_image: false,
+            capture: None,
+        }
+    }
+}
+
+impl Options {
+    /// Reads a command line. What is unknown or malformed is handed to `complain` with the key and
+    /// the reason, and its default stands.
+    pub fn parse(line: &str, mut complain: impl FnMut(&str, &ConfigError)) -> Options {
+        let mut options = Options::default();
+        for word in line.split_ascii_whitespace() {
+            let Some((key, value)) = word.split_once('=') else {
+                complain(word, &ConfigError::Expected("key=value"));
+                continue;
+            };
+            let result = match options.config.set(key, value) {
+                Ok(false) => options.set(key, value),
+                Ok(true) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                complain(key, &error);
+            }
+        }
+        options
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
+        match key {
+            "run.nonce" => self.nonce = hex(value)?,
+            "run.hold" => self.hold_ms = number(value, 600_000, "a number of ms up to 600000")?,
+            "test.panic" => {
+                let found = TRIGGERS.iter().find(|(name, _)| *name == value);
+                let expected = "rust, null, wild, undefined, trap, stack-overflow, write-text, \
+                                exec-data, nmi, console, all, early or none";
+                self.trigger = found.map(|(_, trigger)| *trigger).ok_or(ConfigError::Expected(expected))?;
+            }
+            "test.cpu" => self.cpu = number(value, 15, "a CPU number up to 15")? as usize,
+            "test.delay" => self.delay_ms = number(value, 60_000, "a number of ms up to 60000")?,
+            "test.spin" => self.spin = Some(number(value, 15, "a CPU number up to 15")? as usize),
+            "test.notifier" => {
+                let fault = notifier_fault(value)?;
+                let free = self.faults.iter_mut().find(|fault| fault.is_none());
+                *free.ok_or(ConfigError::Expected("at most four of these"))? = Some(fault);
+            }
+            "test.image" => {
+                self.no_image =
+                    if value == "none" { true } else { return Err(ConfigError::Expected("none")) };
+            }
+            "capture.record" => {
+                let expected = ConfigError::Expected("ADDRESS,LENGTH in hex with 0x");
+                let (address, length) = value.split_once(',').ok_or(expected)?;
+                let both = (address.strip_prefix("0x"), length.strip_prefix("0x"));
+                let (Some(address), Some(length)) = both else { return Err(expected) };
+                self.capture = Some((hex(address)?, hex(length)?));
+            }
+            _ => return Err(ConfigError::UnknownKey),
+        }
+        Ok(())
+    }
+}
+
+fn notifier_fault(value: &str) -> Result<(Class, NotifierFault), ConfigError> {
+    let expected = ConfigError::Expected("CLASS:FAULT, a class of notifiers and panic or null");
+    let (class, fault) = value.split_once(':').ok_or(expected)?;
+    let class = Class::from_name(class).ok_or(expected)?;
+    match fault {
+        "panic" => Ok((class, NotifierFault::Panic)),
+        "null" => Ok((class, NotifierFault::Null)),
+        _ => Err(expected),
+    }
+}
+
+fn hex(value: &str) -> Result<u64, ConfigError> {
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parsed = digits.then(|| u64::from_str_radix(value, 16).ok()).flatten();
+    parsed.ok_or(ConfigError::Expected("up to 16 hexadecimal digits"))
+}
+
+fn number(value: &str, most: u64, expected: &'static str) -> Result<u64, ConfigError> {
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    let parsed = digits.then(|| value.parse().ok()).flatten().filter(|number| *number <= most);
+    parsed.ok_or(ConfigError::Expected(expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core_panic::config::KexecMode;
+
+    fn parse(line: &str) -> (Options, Vec<String>) {
+        let mut complaints = Vec::new();
+        let options = Options::parse(line, |key, problem| complaints.push(format!("{key}: {problem}")));
+        (options, complaints)
+    }
+
+    #[test]
+    fn takes_every_key() {
+        let line = "panic.kexec=post run.nonce=00ff run.hold=5000 test.panic=stack-overflow test.cpu=2 \
+                    test.delay=1 test.spin=3 test.notifier=inform:panic test.notifier=pre-reboot:null \
+                    test.image=none capture.record=0x1000,0xf000";
+        let (options, complaints) = parse(line);
+        assert_eq!(complaints, [] as [String; 0]);
+        assert_eq!(options.config.kexec, KexecMode::Post);
+        assert_eq!((options.nonce, options.hold_ms, options.cpu), (255, 5000, 2));
+        assert_eq!((options.trigger, options.delay_ms, options.spin), (Trigger::StackOverflow, 1, Some(3)));
+        assert_eq!(options.faults[1], Some((Class::PreReboot, NotifierFault::Null)));
+        assert_eq!((options.no_image, options.capture), (true, Some((0x1000, 0xf000))));
+    }
+
+    #[test]
+    fn complains_by_name_and_goes_on() {
+        let line = "run.nonce=xyz quiet test.cpu=99 panic.stop=politely test.panick=rust test.hold=3 \
+                    test.notifier=inform test.delay=+1 capture.record=12,13 test.panic=null";
+        let (options, complaints) = parse(line);
+        assert_eq!(
+            complaints,
+            [
+                "run.nonce: expected up to 16 hexadecimal digits",
+                "quiet: expected key=value",
+                "test.cpu: expected a CPU number up to 15",
+                "panic.stop: expected ipi-nmi or nmi",
+                "test.panick: no such key",
+                "test.hold: no such key",
+                "test.notifier: expected CLASS:FAULT, a class of notifiers and panic or null",
+                "test.delay: expected a number of ms up to 60000",
+                "capture.record: expected ADDRESS,LENGTH in hex with 0x",
+            ]
+        );
+        assert_eq!(options.trigger, Trigger::Null);
+        assert_eq!(options.delay_ms, 20);
+    }
+}

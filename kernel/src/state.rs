@@ -1,0 +1,26 @@
+//! The kernel's statics: the record, the panic path, what the command line said.
+
+use core_panic::{Panic, Registry};
+use crash_record::write::RecordArea;
+use spin::Once;
+
+use crate::options::Options;
+use crate::port::{PORT, Port};
+
+/// The crash record. Tools outside find it by this name.
+#[unsafe(no_mangle)]
+pub static MAYDAY_RECORD: RecordArea = RecordArea::new();
+
+/// Who is told about a panic.
+pub static NOTIFIERS: Registry = Registry::new();
+
+/// The panic path.
+pub static PANIC: Panic<'static, Port> = Panic::new(&PORT, &MAYDAY_RECORD, &NOTIFIERS);
+
+/// The command line. Unset only before `mayday_main` has read it.
+pub static OPTIONS: Once<Options> = Once::new();
+
+/// What the command line said, or the defaults.
+pub fn options() -> Options {
+    OPTIONS.get().copied().unwrap_or_default()
+}

@@ -1,0 +1,80 @@
+//! Where the port's trap entries arrive, and where Rust's own panics do.
+
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use core_panic::Cause;
+use core_panic::stop::Signal;
+use crash_record::names::Rung;
+use hal::Platform;
+use hal::registers::Snapshot;
+use hal::trap::{Fault, FaultKind, Handlers};
+
+use crate::capture;
+use crate::options::Trigger;
+use crate::port::{PORT, Port};
+use crate::state::{PANIC, options};
+
+type Registers = <Port as Platform>::Registers;
+
+/// The handlers that the port calls.
+pub static HANDLERS: Handlers<Registers> = Handlers { nmi, stop, console_byte, fault };
+
+/// Set by the load just before it sends itself the NMI in whose handler the panic is to happen.
+pub static NMI_PANICS: AtomicBool = AtomicBool::new(false);
+/// Set when the bench may type its trigger.
+pub static ARMED: AtomicBool = AtomicBool::new(false);
+
+fn nmi(snapshot: &Snapshot<Registers>) {
+    if PANIC.on_signal(Rung::Nmi, snapshot) == Signal::NotOurs && NMI_PANICS.swap(false, Ordering::AcqRel) {
+        panic!("a panic inside an NMI handler");
+    }
+}
+
+fn stop(snapshot: &Snapshot<Registers>) {
+    let _ = PANIC.on_signal(Rung::Ipi, snapshot);
+}
+
+fn console_byte(byte: u8, _snapshot: &Snapshot<Registers>) {
+    if byte == b'!' && options().trigger == Trigger::Console && ARMED.swap(false, Ordering::AcqRel) {
+        panic!("a panic inside the console's receive interrupt");
+    }
+}
+
+struct Described<'a>(&'a Fault);
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault { kind, vector, address, syndrome } = self.0;
+        write!(f, "{kind:?}, vector {vector:#x}, syndrome {syndrome:#x}")?;
+        match address {
+            Some(address) => write!(f, ", address {address:#018x}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn fault(fault: &Fault, snapshot: &Snapshot<Registers>) -> ! {
+    let reason = match fault.kind {
+        FaultKind::DataAccess => "data-access",
+        FaultKind::InstructionAccess => "instruction-access",
+        FaultKind::Instruction => "instruction",
+        FaultKind::Trap => "trap",
+        FaultKind::StackOverflow => "stack-overflow",
+        FaultKind::MachineCheck => "machine-check",
+        FaultKind::Other => "fault",
+    };
+    enter(&Cause { reason, message: &Described(fault) }, snapshot)
+}
+
+fn enter(cause: &Cause<'_>, snapshot: &Snapshot<Registers>) -> ! {
+    if capture::is_capture() {
+        capture::died(cause)
+    }
+    PANIC.enter(cause, snapshot)
+}
+
+#[panic_handler]
+fn rust_panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    enter(&Cause { reason: "rust-panic", message: info }, &PORT.capture())
+}
