@@ -6,7 +6,7 @@
 //!
 //! * by default these are the types of `core`, at no cost;
 //! * under `cfg(loom)` they are loom's, which explores memory orderings;
-//! * with the feature `explore` each operation first calls [`explore::set_hook`]'s hook, which is
+//! * with the feature `explore` each operation first calls a hook (`explore::set_hooks`), which is
 //!   where a deterministic scheduler takes over.
 
 #[cfg(all(not(loom), not(feature = "explore")))]
@@ -26,28 +26,64 @@ pub mod explore {
     use core::sync::atomic::{self as plain, Ordering};
     use std::sync::OnceLock;
 
-    static HOOK: OnceLock<fn()> = OnceLock::new();
-
-    /// Registers the scheduler's hook, once per process. Without one, operations are plain ones.
-    /// Returns false if a hook was registered before.
-    pub fn set_hook(hook: fn()) -> bool {
-        HOOK.set(hook).is_ok()
+    /// What an operation does to its location.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Access {
+        /// Reads it.
+        Load,
+        /// Writes it.
+        Store,
+        /// Reads and writes it at once.
+        Update,
+        /// No location: a fence.
+        Fence,
     }
 
-    fn point() {
-        if let Some(hook) = HOOK.get() {
-            hook();
-        }
+    /// An operation.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Operation {
+        /// What it does.
+        pub access: Access,
+        /// Where: an address of this process; 0 for a fence.
+        pub address: usize,
+    }
+
+    /// What a scheduler wants to be told.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Hooks {
+        /// An operation is about to happen: the place to run somebody else first.
+        pub before: fn(&Operation),
+        /// It happened: the value before and the value after.
+        pub after: fn(&Operation, old: u64, new: u64),
+    }
+
+    static HOOKS: OnceLock<Hooks> = OnceLock::new();
+
+    /// Registers the scheduler, once per process; without one, operations are plain ones. Returns
+    /// false if one was registered before.
+    pub fn set_hooks(hooks: Hooks) -> bool {
+        HOOKS.set(hooks).is_ok()
+    }
+
+    fn observed<T>(access: Access, address: usize, operation: impl FnOnce() -> (T, u64, u64)) -> T {
+        let Some(hooks) = HOOKS.get() else { return operation().0 };
+        let what = Operation { access, address };
+        (hooks.before)(&what);
+        let (result, old, new) = operation();
+        (hooks.after)(&what, old, new);
+        result
     }
 
     /// As `core::sync::atomic::fence`.
     pub fn fence(order: Ordering) {
-        point();
-        plain::fence(order);
+        observed(Access::Fence, 0, || {
+            plain::fence(order);
+            ((), 0, 0)
+        });
     }
 
     macro_rules! atomic {
-        ($name:ident, $value:ty $(, $fetch:ident)*) => {
+        ($name:ident, $value:ty $(, $fetch:ident = $apply:expr)*) => {
             #[doc = concat!("As `core::sync::atomic::", stringify!($name), "`.")]
             #[derive(Debug, Default)]
             #[repr(transparent)]
@@ -58,17 +94,26 @@ pub mod explore {
                 pub const fn new(value: $value) -> Self {
                     $name(plain::$name::new(value))
                 }
-                pub fn load(&self, order: Ordering) -> $value {
-                    point();
-                    self.0.load(order)
+                fn address(&self) -> usize {
+                    core::ptr::from_ref(&self.0).addr()
                 }
-                pub fn store(&self, value: $value, order: Ordering) {
-                    point();
-                    self.0.store(value, order)
+                pub fn load(&self, order: Ordering) -> $value {
+                    observed(Access::Load, self.address(), || {
+                        let value = self.0.load(order);
+                        (value, value as u64, value as u64)
+                    })
+                }
+                pub fn store(&self, value: $value, _order: Ordering) {
+                    observed(Access::Store, self.address(), || {
+                        let old = self.0.swap(value, Ordering::SeqCst);
+                        ((), old as u64, value as u64)
+                    })
                 }
                 pub fn swap(&self, value: $value, order: Ordering) -> $value {
-                    point();
-                    self.0.swap(value, order)
+                    observed(Access::Update, self.address(), || {
+                        let old = self.0.swap(value, order);
+                        (old, old as u64, value as u64)
+                    })
                 }
                 pub fn compare_exchange(
                     &self,
@@ -77,19 +122,42 @@ pub mod explore {
                     success: Ordering,
                     failure: Ordering,
                 ) -> Result<$value, $value> {
-                    point();
-                    self.0.compare_exchange(current, new, success, failure)
+                    observed(Access::Update, self.address(), || {
+                        let result = self.0.compare_exchange(current, new, success, failure);
+                        match result {
+                            Ok(old) => (result, old as u64, new as u64),
+                            Err(old) => (result, old as u64, old as u64),
+                        }
+                    })
                 }
                 $(pub fn $fetch(&self, value: $value, order: Ordering) -> $value {
-                    point();
-                    self.0.$fetch(value, order)
+                    observed(Access::Update, self.address(), || {
+                        let old = self.0.$fetch(value, order);
+                        let apply: fn($value, $value) -> $value = $apply;
+                        (old, old as u64, apply(old, value) as u64)
+                    })
                 })*
             }
         };
     }
 
-    atomic!(AtomicBool, bool, fetch_or, fetch_and);
-    atomic!(AtomicU32, u32, fetch_add, fetch_sub, fetch_or, fetch_and, fetch_max);
-    atomic!(AtomicU64, u64, fetch_add, fetch_sub, fetch_or, fetch_and, fetch_max);
-    atomic!(AtomicUsize, usize, fetch_add, fetch_sub, fetch_or, fetch_and, fetch_max);
+    atomic!(AtomicBool, bool, fetch_or = |old, value| old | value, fetch_and = |old, value| old & value);
+
+    macro_rules! number {
+        ($name:ident, $value:ty) => {
+            atomic!(
+                $name,
+                $value,
+                fetch_add = |old, value| old.wrapping_add(value),
+                fetch_sub = |old, value| old.wrapping_sub(value),
+                fetch_or = |old, value| old | value,
+                fetch_and = |old, value| old & value,
+                fetch_max = |old, value| old.max(value)
+            );
+        };
+    }
+
+    number!(AtomicU32, u32);
+    number!(AtomicU64, u64);
+    number!(AtomicUsize, usize);
 }

@@ -84,11 +84,10 @@ fn report(view: &RecordView<'_>) -> Result<(), Fault> {
         entry.map_err(|error| Fault("entries", error))?;
         entries += 1;
     }
-    let owner = view.owner().and_then(CpuId::new);
-    let owner_text = Text::<8>::new(match &owner {
-        Some(cpu) => format_args!("{cpu}"),
-        None => format_args!("none"),
-    });
+    let owner_text = match view.owner().and_then(CpuId::new) {
+        Some(cpu) => Text::<8>::new(format_args!("{cpu}")),
+        None => Text::<8>::new(format_args!("none")),
+    };
     CAPTURE.event(
         "found",
         &[

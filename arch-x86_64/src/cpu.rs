@@ -1,0 +1,68 @@
+//! The executing CPU.
+
+use crate::asm;
+use crate::platform::{PORT, Port};
+use crate::stack;
+use hal::CpuId;
+use hal::cpu::Cpu;
+use x86_64::instructions::interrupts;
+use x86_64::registers::control::{Cr4, Cr4Flags};
+use x86_64::registers::model_specific::Msr;
+
+impl Cpu for Port {
+    /// By the stack pointer: every stack belongs to one CPU.
+    fn current(&self) -> CpuId {
+        stack::place_of(stack::pointer()).and_then(|place| CpuId::new(place.cpu)).unwrap_or(CpuId::BOOT)
+    }
+
+    fn mask_interrupts(&self) -> bool {
+        let enabled = interrupts::are_enabled();
+        interrupts::disable();
+        enabled
+    }
+
+    fn relax(&self) {
+        core::hint::spin_loop();
+    }
+
+    fn park_wait(&self) {
+        asm::x86_park_wait();
+    }
+}
+
+/// Unmasks maskable interrupts on the executing CPU. Not on the panic path.
+pub fn unmask_interrupts() {
+    interrupts::enable();
+}
+
+/// Whether maskable interrupts are enabled on the executing CPU.
+pub fn interrupts_enabled() -> bool {
+    interrupts::are_enabled()
+}
+
+/// The end of a CPU that has nowhere to report to.
+pub(crate) fn stop_for_ever() -> ! {
+    loop {
+        PORT.park_wait();
+    }
+}
+
+/// Lets machine checks arrive as vector 18 (SDM volume 3, 15.3).
+pub(crate) fn enable_machine_checks() {
+    let features = core::arch::x86_64::__cpuid(1).edx;
+    // Bit 7: the exception; bit 14: the banks.
+    if features & 1 << 7 == 0 {
+        return;
+    }
+    // SAFETY: CPUID offers both; the IDT has a gate on a stack of its own.
+    unsafe {
+        if features & 1 << 14 != 0 {
+            let banks = (Msr::new(0x179).read() & 0xFF) as u32;
+            for bank in 0..banks.min(32) {
+                Msr::new(0x400 + 4 * bank).write(u64::MAX);
+                Msr::new(0x401 + 4 * bank).write(0);
+            }
+        }
+        Cr4::update(|flags| flags.insert(Cr4Flags::MACHINE_CHECK_EXCEPTION));
+    }
+}

@@ -1,0 +1,21 @@
+//! Non-maskable interrupts by the local APIC.
+//!
+//! An NMI is blocked inside an NMI handler, until IRET; exactly one is latched meanwhile.
+
+use crate::apic::Command;
+use crate::ipi;
+use crate::platform::{PORT, Port};
+use hal::CpuId;
+use hal::cpu::Cpu;
+use hal::nmi::{Nmi, SignalError, Strength};
+
+impl Nmi for Port {
+    fn send(&self, target: CpuId) -> Result<Strength, SignalError> {
+        ipi::send(target, Command::nmi()).map(|()| Strength::NonMaskable)
+    }
+}
+
+/// Sends an NMI to the executing CPU. It arrives within a few instructions.
+pub fn self_nmi() -> Result<Strength, SignalError> {
+    PORT.send(PORT.current())
+}
