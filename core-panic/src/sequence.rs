@@ -27,7 +27,7 @@ const SKIP_OPTIONAL_AT: u32 = 2;
 const ONLY_FINAL_AT: u32 = 3;
 /// …, from which on nothing is tried any more.
 const HALT_AT: u32 = 4;
-/// Re-entries altogether, from which on optional steps are left out.
+/// Entries altogether, above which optional steps and all notifiers are left out.
 const MOST_REENTRIES: u32 = 16;
 
 /// Why there is a panic.
@@ -218,6 +218,8 @@ impl<'a, P: Platform> Panic<'a, P> {
         {
             self.end_step(me, spec, &ended);
         }
+        // Last, because it is somebody else's code that formats it: if it fails, nothing is lost.
+        self.line(me, format_args!("*** again, in {name}: {}: {}", cause.reason, cause.message));
     }
 
     /// The step that runs or comes next.
@@ -264,12 +266,16 @@ impl<'a, P: Platform> Panic<'a, P> {
     /// Whether this step is left out because the steps before it kept failing (P2).
     fn shortened(&self, spec: &StepSpec) -> bool {
         let depth = self.depth.load(Ordering::Acquire);
-        let many = self.entries.load(Ordering::Acquire) > MOST_REENTRIES + 1;
         match spec.action {
             Action::Final => false,
             _ if depth >= ONLY_FINAL_AT => true,
-            _ => spec.optional && (depth >= SKIP_OPTIONAL_AT || many),
+            _ => spec.optional && (depth >= SKIP_OPTIONAL_AT || self.abandoned_too_often()),
         }
+    }
+
+    /// Whether so much was abandoned that what is left to tell anybody is not worth the risk (P2).
+    fn abandoned_too_often(&self) -> bool {
+        self.entries.load(Ordering::Acquire) > MOST_REENTRIES
     }
 
     fn begin_step(&self, me: CpuId, spec: &StepSpec) {
@@ -305,7 +311,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             let Some(notifier) = self.notifiers.notifier(number) else { break };
             self.notifier.store(number as u32 + 1, Ordering::Release);
             self.notifier_began.store(self.platform.now_ns(), Ordering::Release);
-            if self.depth.load(Ordering::Acquire) >= ONLY_FINAL_AT {
+            if self.depth.load(Ordering::Acquire) >= ONLY_FINAL_AT || self.abandoned_too_often() {
                 let ended = Ended::skipped(format_args!("left out after repeated failures"));
                 self.end_notifier(me, number, &ended);
                 continue;

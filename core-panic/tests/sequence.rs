@@ -207,6 +207,27 @@ fn a_notifier_that_panics_is_marked_and_the_next_one_runs() {
 }
 
 #[test]
+fn a_crowd_of_bad_notifiers_is_cut_short() {
+    let bad = |_| (Class::Inform, Box::new(Call { name: "bad", body: panics_crowd }) as Box<dyn Notifier>);
+    let mut all: Vec<_> = (0..20).map(bad).collect();
+    all.push(logger(Class::PreReboot));
+    let bench = Bench::new(1, config(KexecMode::Post, StopPolicy::Nmi), Faults::default(), registry(all));
+    CROWD.set(bench.panic).ok().unwrap();
+    let outcome = bench.run(&[]);
+    assert_eq!(outcome.owner, End::Jumped(0x5000));
+    let told = outcome.events("notifier", &["class", "outcome"]);
+    assert_eq!(told.iter().filter(|told| *told == "inform:failed").count(), 16);
+    assert_eq!(told.iter().filter(|told| *told == "inform:skipped").count(), 4);
+    assert_eq!(outcome.steps()[3..], ["inform:failed", "cleanup:skipped", "kexec-post:leaving"]);
+}
+
+static CROWD: OnceLock<&'static Panic<'static, Machine>> = OnceLock::new();
+
+fn panics_crowd(_: &dyn Context) -> Result<(), Refusal> {
+    CROWD.get().unwrap().enter(&Cause { reason: "nested", message: &"in a notifier" }, &snapshot())
+}
+
+#[test]
 fn a_message_too_long_is_cut_and_says_so() {
     let bench = Bench::new(1, config(KexecMode::Pre, StopPolicy::Nmi), Faults::default(), registry(vec![]));
     let outcome = bench.run_with(&[], &"m".repeat(5_000));
