@@ -14,7 +14,7 @@ use hal::{CpuId, Platform};
 
 use crate::config::StopPolicy;
 use crate::report::Detail;
-use crate::sequence::Panic;
+use crate::sequence::{Cause, Panic};
 
 /// The rungs of a policy, each with its time to answer in ms.
 pub fn ladder(policy: StopPolicy) -> &'static [(Rung, u64)] {
@@ -60,10 +60,19 @@ impl<P: Platform> Panic<'_, P> {
     pub fn on_signal(&self, rung: Rung, snapshot: &Snapshot<P::Registers>) -> Signal {
         let Some(owner) = self.claim.owner() else { return Signal::NotOurs };
         let me = self.platform.current();
+        if owner == me && rung == Rung::Nmi {
+            if self.deadline.hit(self.platform.now_ns()) {
+                self.enter(&Cause { reason: "deadline", message: &"it took longer than it may" }, snapshot);
+            }
+            if !snapshot.resumable {
+                self.enter(&Cause { reason: "not-resumable", message: &"an NMI lost state" }, snapshot);
+            }
+        }
         if owner == me || self.record.state(me) == CpuState::Parked {
             self.record.store(header::EXTERNAL_NMIS, self.record.load(header::EXTERNAL_NMIS).wrapping_add(1));
             return Signal::Counted;
         }
+        self.accept(me, owner, rung, snapshot);
         self.park(me, rung, snapshot)
     }
 
@@ -83,10 +92,12 @@ impl<P: Platform> Panic<'_, P> {
         }
     }
 
-    /// The park loop. Registers first, then the word that says so, then nothing ever again.
+    /// The park loop. Registers first, then the word that says so; then the CPU may watch the owner,
+    /// and after that nothing ever again.
     pub(crate) fn park(&self, me: CpuId, rung: Rung, snapshot: &Snapshot<P::Registers>) -> ! {
         self.record.save(me, rung, self.platform.now_ns(), snapshot);
         self.record.set_slot(me, slot::STATE, u64::from(CpuState::Parked.number()));
+        self.stand_by(me);
         loop {
             self.platform.park_wait();
         }

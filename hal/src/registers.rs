@@ -30,4 +30,7 @@ pub struct Snapshot<R> {
     /// When the trap hit a maskable-interrupt handler: pc and witness register of the context which
     /// that handler had interrupted (outermost one). `None` when the trap hit ordinary code.
     pub interrupted: Option<(u64, u64)>,
+    /// False if returning from this trap would lose state (ppc64: `SRR1[RI]` = 0). The context is then
+    /// over, whatever the trap was about.
+    pub resumable: bool,
 }
