@@ -307,11 +307,8 @@ impl<'a> Root<'a> {
             } else {
                 u64::from(u32_at(self.table, offset).unwrap_or(0))
             };
-            let signature = memory.bytes(address, 4).ok_or(error(
-                self.name,
-                offset,
-                "points outside readable memory",
-            ))?;
+            let signature =
+                memory.bytes(address, 4).ok_or(error(self.name, offset, "points outside readable memory"))?;
             if signature == wanted {
                 return checked_table(memory, address, Some(wanted), wanted);
             }

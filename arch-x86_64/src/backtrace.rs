@@ -48,16 +48,6 @@ pub fn from_frame_pointer(_frame: u64, _out: &mut [u64]) -> usize {
     0
 }
 
-/// Return addresses of the caller's own stack, newest first.
-#[cfg(mayday_metal)]
-#[inline(never)]
-pub fn here(out: &mut [u64]) -> usize {
-    let frame: u64;
-    // SAFETY: reads one register.
-    unsafe { core::arch::asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags)) };
-    from_frame_pointer(frame, out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::walk;

@@ -60,7 +60,8 @@ fn read_machine(start_info: u64) -> Machine {
     if madt.cpus_ignored > 0 {
         let _ = writeln!(Text, "x86_64: {} CPUs beyond {} are left alone", madt.cpus_ignored, hal::MAX_CPUS);
     }
-    for problem in [acpi.fadt.err(), acpi.soft_off.err().filter(|_| acpi.fadt.is_ok())].into_iter().flatten() {
+    for problem in [acpi.fadt.err(), acpi.soft_off.err().filter(|_| acpi.fadt.is_ok())].into_iter().flatten()
+    {
         let _ = writeln!(Text, "x86_64: {problem}; no reset register or power off by it");
     }
     Machine { start, madt, fadt: acpi.fadt, soft_off: acpi.soft_off }

@@ -1,6 +1,6 @@
 //! The time-stamp counter, calibrated against the PIT.
 //!
-//! Source: SDM volume 3, 19.17 (TSC); Intel 8254 datasheet; port 0x61 as in the PC/AT.
+//! Source: SDM volume 3, 18.17 (time-stamp counter); Intel 8254 datasheet; port 0x61 as in the PC/AT.
 
 /// Frequency assumed before calibration, in Hz: above every real one, so that calibrating can only
 /// move the clock forward.

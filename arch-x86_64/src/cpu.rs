@@ -47,7 +47,7 @@ pub(crate) fn stop_for_ever() -> ! {
     }
 }
 
-/// Lets machine checks arrive as vector 18 (SDM volume 3, 15.3).
+/// Lets machine checks arrive as vector 18 (SDM volume 3, 16.3).
 pub(crate) fn enable_machine_checks() {
     let features = core::arch::x86_64::__cpuid(1).edx;
     // Bit 7: the exception; bit 14: the banks.

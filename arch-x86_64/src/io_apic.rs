@@ -52,7 +52,8 @@ mod metal {
             return Err(Unsupported::new("the boot CPU's APIC id does not fit an I/O APIC entry"));
         };
         for io_apic in madt.io_apics() {
-            let Some(pin) = route.gsi.checked_sub(io_apic.first_gsi).filter(|pin| *pin < pins(io_apic)) else {
+            let Some(pin) = route.gsi.checked_sub(io_apic.first_gsi).filter(|pin| *pin < pins(io_apic))
+            else {
                 continue;
             };
             write(io_apic, 0x10 + 2 * pin, MASKED);

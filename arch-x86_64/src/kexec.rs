@@ -68,7 +68,11 @@ mod metal {
     ///
     /// Once, on the boot CPU, **before secondaries are started**: it makes the region writable and
     /// read-only again, on this CPU only.
-    pub fn load(image_elf: &'static [u8], region: (u64, u64), command_line: &str) -> Result<Image, KexecError> {
+    pub fn load(
+        image_elf: &'static [u8],
+        region: (u64, u64),
+        command_line: &str,
+    ) -> Result<Image, KexecError> {
         if LOADED.get().is_some() {
             return Err(KexecError::Failed("an image was loaded, or refused, before"));
         }
@@ -91,7 +95,9 @@ mod metal {
         }
         let module = mmu::phys_of(image_elf.as_ptr());
         if module < REGION_BASE + REGION_LEN && module + image_elf.len() as u64 > REGION_BASE {
-            return Err(KexecError::NoImage("the image was loaded into the crash region: more RAM is needed"));
+            return Err(KexecError::NoImage(
+                "the image was loaded into the crash region: more RAM is needed",
+            ));
         }
         let plan = elf::plan(image_elf, REGION_BASE, REGION_BASE + control::AREA..REGION_BASE + REGION_LEN)
             .map_err(KexecError::NoImage)?;

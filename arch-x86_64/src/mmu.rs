@@ -52,7 +52,7 @@ pub use metal::*;
 
 #[cfg(mayday_metal)]
 mod metal {
-    use super::tables::{Protection, TablesFull, Tables};
+    use super::tables::{Protection, Tables, TablesFull};
     use super::*;
     use crate::asm::symbols;
     use crate::boot::Machine;
@@ -224,7 +224,10 @@ mod tests {
         assert_eq!(pages, [0, 0, LARGE, 2 * LARGE]);
         let high = [range(DIRECT_LIMIT - LARGE, DIRECT_LIMIT + 8 * LARGE, RangeKind::Usable)];
         assert_eq!(direct_map_pages(&high).count(), 1);
-        assert_eq!(direct_map_pages(&[range(DIRECT_LIMIT * 2, DIRECT_LIMIT * 3, RangeKind::Usable)]).count(), 0);
+        assert_eq!(
+            direct_map_pages(&[range(DIRECT_LIMIT * 2, DIRECT_LIMIT * 3, RangeKind::Usable)]).count(),
+            0
+        );
     }
 
     #[test]

@@ -82,7 +82,8 @@ impl StartInfo {
         };
         info.read_command_line(memory, word(24));
         if u32_at(head, 12).unwrap_or(0) > 0 {
-            info.module = memory.bytes(word(16), 32).and_then(|entry| Some((u64_at(entry, 0)?, u64_at(entry, 8)?)));
+            info.module =
+                memory.bytes(word(16), 32).and_then(|entry| Some((u64_at(entry, 0)?, u64_at(entry, 8)?)));
         }
         let count = u64::from(u32_at(head, 48).unwrap_or(0));
         let map = memory
@@ -107,7 +108,8 @@ impl StartInfo {
     }
 
     fn add_range(&mut self, entry: &[u8]) {
-        let (Some(start), Some(len), Some(kind)) = (u64_at(entry, 0), u64_at(entry, 8), u32_at(entry, 16)) else {
+        let (Some(start), Some(len), Some(kind)) = (u64_at(entry, 0), u64_at(entry, 8), u32_at(entry, 16))
+        else {
             return;
         };
         // One firmware ends its map with an entry of zeros.

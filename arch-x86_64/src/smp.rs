@@ -8,7 +8,10 @@ use crate::boot::{self, Machine};
 use crate::platform::{PORT, Port};
 use crate::stack::{self, Kind};
 use crate::{cpu, descriptors, mmu};
-use core::sync::atomic::{AtomicBool, Ordering::{Acquire, Release}};
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Release},
+};
 use hal::clock::Clock;
 use hal::smp::{Secondaries, StartError};
 use hal::{CpuId, MAX_CPUS};

@@ -20,13 +20,7 @@ pub const VECTOR_SPURIOUS: u8 = 0xFF;
 /// What a fault is, from its vector and error code. `address` is CR2 for vectors 8 and 14; `in_guard`
 /// says whether an address lies in a stack's guard page; `opcode` are the two bytes at the faulting
 /// instruction where they could be read.
-pub fn classify(
-    vector: u8,
-    error_code: u64,
-    address: u64,
-    in_guard: bool,
-    opcode: Option<[u8; 2]>,
-) -> Fault {
+pub fn classify(vector: u8, error_code: u64, address: u64, in_guard: bool, opcode: Option<[u8; 2]>) -> Fault {
     let fault = |kind, address| Fault { kind, vector: u32::from(vector), address, syndrome: error_code };
     match vector {
         // A push into the guard page faults, the page fault cannot push either: double fault.
@@ -90,7 +84,10 @@ mod metal {
     use crate::stack::{self, Kind};
     use crate::{apic, console};
     use core::fmt::Write;
-    use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::{Acquire, Relaxed, Release}};
+    use core::sync::atomic::{
+        AtomicPtr, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    };
     use hal::console::EmergencyConsole;
     use hal::cpu::Cpu;
     use hal::registers::Snapshot;
@@ -140,10 +137,14 @@ mod metal {
             ],
         };
         let top = stack::top(PORT.current(), Kind::Interrupt);
-        let bottom = stack::place_of(top.wrapping_sub(1)).map_or(top, |place| stack::base() + place.bottom as u64);
+        let bottom =
+            stack::place_of(top.wrapping_sub(1)).map_or(top, |place| stack::base() + place.bottom as u64);
         // SAFETY: `interrupted` reads only between bottom and top, which is mapped.
         let read = |at: u64| unsafe { (at as *const u64).read_volatile() };
-        Snapshot { registers: Registers::new(frame, &segments), interrupted: interrupted(frame, bottom..top, read) }
+        Snapshot {
+            registers: Registers::new(frame, &segments),
+            interrupted: interrupted(frame, bottom..top, read),
+        }
     }
 
     /// The two bytes at `pc`, if it lies in kernel text.
@@ -271,12 +272,10 @@ mod tests {
     #[test]
     fn addresses_are_given_only_where_there_is_one() {
         assert_eq!(classify(14, 2, 0x1000, false, None).address, Some(0x1000));
-        assert_eq!(classify(13, 8, 0x1000, false, None), Fault {
-            kind: FaultKind::Other,
-            vector: 13,
-            address: None,
-            syndrome: 8
-        });
+        assert_eq!(
+            classify(13, 8, 0x1000, false, None),
+            Fault { kind: FaultKind::Other, vector: 13, address: None, syndrome: 8 }
+        );
     }
 
     #[test]

@@ -15,6 +15,12 @@ pub trait Registers: Clone + Send + Sync + 'static {
     /// The callee-saved register in which the test load keeps its per-CPU witness value: x86_64
     /// `r15`, ppc64 `r30`. A reader checks it to know that these are really that CPU's registers.
     fn witness(&self) -> u64;
+    /// False if the trap destroyed what it interrupted, so that nothing can go on from here and the program
+    /// counter is not the interrupted one but that of the machine's own trap entry (ppc64: MSR\[RI\] was 0).
+    /// Machines that cannot lose a context keep the default.
+    fn resumable(&self) -> bool {
+        true
+    }
     /// Return addresses from the frame-pointer or back chain, newest first, into `out`; returns how
     /// many. Bounded by `out.len()`. Every address that is followed is first checked to lie in one
     /// of this kernel's stacks and every return address to lie in kernel text, so that a destroyed
@@ -29,6 +35,9 @@ pub struct Snapshot<R> {
     pub registers: R,
     /// When the trap hit a maskable-interrupt handler: pc and witness register of the context which
     /// that handler had interrupted (outermost one). `None` when the trap hit ordinary code.
+    ///
+    /// Where the registers are not [`Registers::resumable`] and that pc is lost, it is the place nearest
+    /// to it that is known (ppc64: the last branch that the interrupted context took).
     pub interrupted: Option<(u64, u64)>,
     /// False if returning from this trap would lose state (ppc64: `SRR1[RI]` = 0). The context is then
     /// over, whatever the trap was about.

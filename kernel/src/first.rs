@@ -97,7 +97,10 @@ fn first(boot: &'static BootInfo, options: &Options) -> ! {
             Err(unsupported) => console::line(format_args!("console interrupt: {unsupported}")),
         }
     }
-    load::arm(up);
+    if !load::start(up) {
+        console::line(format_args!("a CPU is up and does not get to work"));
+    }
+    load::arm();
     BOOT.event(
         "ready",
         &[("cpus", &up), ("notifiers", &NOTIFIERS.count(crash_record::names::Class::Inform))],

@@ -4,6 +4,8 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use crash_record::layout::slot;
+use crash_record::names::CpuState;
 use hal::clock::Clock;
 use hal::cpu::Cpu;
 use hal::ipi::Ipi;
@@ -24,20 +26,41 @@ pub static MAYDAY_OUTSIDE: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) };
 static LOCK: AtomicU32 = AtomicU32::new(0);
 static SHARED: AtomicU64 = AtomicU64::new(0);
 static WORKLOADS: [Once<Workload>; MAX_CPUS] = [const { Once::new() }; MAX_CPUS];
-/// CPUs that take part, and the clock when the panic is due: 0 while it is not.
-static CPUS: AtomicU32 = AtomicU32::new(1);
-static DUE: AtomicU64 = AtomicU64::new(0);
+/// CPUs that take part; 0 until they may start.
+static CPUS: AtomicU32 = AtomicU32::new(0);
+/// Clock when the panic is due, ns.
+static DUE: AtomicU64 = AtomicU64::new(u64::MAX);
 static FIRED: [AtomicBool; MAX_CPUS] = [const { AtomicBool::new(false) }; MAX_CPUS];
 
-/// All CPUs that take part are up: from here on the panic is due in `test.delay`.
-pub fn arm(cpus: usize) {
+/// How long the others may take to get to work, ms. Generous: on a loaded host a virtual CPU may stand
+/// still for seconds.
+const AT_WORK_MS: u64 = 20_000;
+
+/// The boot CPU's part of the start: lets the other CPUs go to work and waits until each has done some,
+/// so that a panic finds all of them in the load. False if one of them did not get there in time.
+pub fn start(cpus: usize) -> bool {
     CPUS.store(cpus as u32, Ordering::Release);
+    let since = PORT.now_ns();
+    for cpu in CpuId::all().take(cpus).skip(1) {
+        let working = || MAYDAY_RECORD.slot(cpu, slot::HEARTBEAT) != 0;
+        while MAYDAY_RECORD.state(cpu) == CpuState::Online && !working() {
+            if PORT.now_ns().wrapping_sub(since) > AT_WORK_MS * 1_000_000 {
+                return false;
+            }
+            PORT.relax();
+        }
+    }
+    true
+}
+
+/// From here on the panic is due in `test.delay`.
+pub fn arm() {
     DUE.store(PORT.now_ns() + options().delay_ms * 1_000_000, Ordering::Release);
 }
 
-/// The load of one CPU: it starts when the panic is armed, and does not end.
+/// The load of one CPU: it begins with [`start`], and does not end.
 pub fn run(cpu: CpuId) -> ! {
-    while DUE.load(Ordering::Acquire) == 0 {
+    while CPUS.load(Ordering::Acquire) == 0 {
         PORT.relax();
     }
     let options = options();
@@ -58,7 +81,7 @@ pub fn run(cpu: CpuId) -> ! {
 
 extern "C" fn nudge(index: usize) {
     let Some(cpu) = CpuId::new(index) else { return };
-    let cpus = CPUS.load(Ordering::Acquire) as usize;
+    let cpus = (CPUS.load(Ordering::Acquire) as usize).max(1);
     if let Some(next) = CpuId::new((index + 1) % cpus)
         && next != cpu
         && let Ok(ipi) = PORT.ipi()

@@ -76,11 +76,11 @@ pub fn write_page(page: &mut [u8], base: u64, code: &[u8], nmi: NmiOffsets) -> O
 pub fn write_tables(tables: &mut [u8], base: u64, upper: &[u64; 256]) -> Option<()> {
     const ALLOW: u64 = 3; // present, writable
     const LARGE: u64 = 0x80;
-    put(tables, 0, &(base + 0x1000 | ALLOW).to_le_bytes())?;
+    put(tables, 0, &((base + 0x1000) | ALLOW).to_le_bytes())?;
     for (index, entry) in upper.iter().enumerate() {
         put(tables, 8 * (256 + index), &entry.to_le_bytes())?;
     }
-    put(tables, 0x1000, &(base + 0x2000 | ALLOW).to_le_bytes())?;
+    put(tables, 0x1000, &((base + 0x2000) | ALLOW).to_le_bytes())?;
     for index in 0..512u64 {
         put(tables, 0x2000 + 8 * index as usize, &(index << 21 | ALLOW | LARGE).to_le_bytes())?;
     }
@@ -99,7 +99,8 @@ mod tests {
         let mut page = vec![0; 4096];
         write_page(&mut page, BASE, &[0x90; 100], NmiOffsets { protected: 0x21, long: 0x42 }).expect("fits");
         let gate = |at: usize| {
-            let offset = u64::from(u16_at(&page, at).expect("in")) | u64::from(u16_at(&page, at + 6).expect("in")) << 16;
+            let offset = u64::from(u16_at(&page, at).expect("in"))
+                | u64::from(u16_at(&page, at + 6).expect("in")) << 16;
             (offset, u16_at(&page, at + 2).expect("in"), page[at + 5])
         };
         assert_eq!(gate(IDT + 16), (BASE + 0x80 + 0x21, 0x18, 0x8E));

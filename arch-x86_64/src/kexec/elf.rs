@@ -40,7 +40,8 @@ impl Plan {
 
 /// Calls `found(name, kind, descriptor)` for each note; stops at the first that is cut off.
 fn each_note(mut notes: &[u8], mut found: impl FnMut(&[u8], u32, &[u8])) {
-    while let (Some(name_len), Some(len), Some(kind)) = (u32_at(notes, 0), u32_at(notes, 4), u32_at(notes, 8)) {
+    while let (Some(name_len), Some(len), Some(kind)) = (u32_at(notes, 0), u32_at(notes, 4), u32_at(notes, 8))
+    {
         let (name_len, len) = (name_len as usize, len as usize);
         let start = 12usize.saturating_add(name_len.saturating_add(3) & !3);
         let (Some(name), Some(descriptor)) =
@@ -169,8 +170,11 @@ mod tests {
     }
 
     fn image() -> Vec<u8> {
-        let notes =
-            [note(b"Xen\0", 18, &0x20_0010u64.to_le_bytes()), note(b"GNU\0", 3, &[1, 2, 3, 4, 5, 6, 7, 8, 9])].concat();
+        let notes = [
+            note(b"Xen\0", 18, &0x20_0010u64.to_le_bytes()),
+            note(b"GNU\0", 3, &[1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        ]
+        .concat();
         let mut elf = b"\x7FELF\x02\x01\x01".to_vec();
         elf.resize(16, 0);
         elf.extend(2u16.to_le_bytes());
@@ -207,12 +211,10 @@ mod tests {
         assert_eq!(plan.entry, 0x420_0010);
         assert_eq!(plan.build_id, 0x0102_0304_0506_0708);
         assert_eq!(plan.segments().len(), 2);
-        assert_eq!(plan.segments()[1], Segment {
-            physical: 0x420_1000,
-            offset: 0x300,
-            file_len: 0x80,
-            memory_len: 0x8000
-        });
+        assert_eq!(
+            plan.segments()[1],
+            Segment { physical: 0x420_1000, offset: 0x300, file_len: 0x80, memory_len: 0x8000 }
+        );
     }
 
     #[test]
@@ -231,7 +233,10 @@ mod tests {
         assert_eq!(refused(|e| set(e, 0, 24, u64::MAX)), "ELF segment wraps around");
         assert_eq!(refused(|e| set(e, 0, 40, 1)), "ELF segment is longer in the file than in memory");
         assert_eq!(refused(|e| set(e, 0, 24, 0)), "ELF segments overlap or lie below the crash region");
-        assert_eq!(refused(|e| set(e, 1, 24, 0x20_0000)), "ELF segments overlap or lie below the crash region");
+        assert_eq!(
+            refused(|e| set(e, 1, 24, 0x20_0000)),
+            "ELF segments overlap or lie below the crash region"
+        );
         assert_eq!(refused(|e| set(e, 1, 40, 64 << 20)), "image does not fit the crash region");
         assert_eq!(refused(|e| set(e, 2, 0, 0)), "ELF file has no PVH entry note");
         assert_eq!(refused(|e| e[64 + 3 * 56 + 16 + 2] = 0x70), "PVH entry lies outside the image");

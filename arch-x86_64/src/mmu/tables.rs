@@ -94,7 +94,12 @@ impl<'a> Tables<'a> {
     }
 
     /// Maps the 4 KiB page at `address`.
-    pub fn map_small(&mut self, address: u64, physical: u64, protection: Protection) -> Result<(), TablesFull> {
+    pub fn map_small(
+        &mut self,
+        address: u64,
+        physical: u64,
+        protection: Protection,
+    ) -> Result<(), TablesFull> {
         let address = VirtAddr::new_truncate(address);
         let directory = self.directory(address)?;
         let table = self.below(directory, usize::from(u16::from(address.p2_index())))?;
@@ -105,7 +110,12 @@ impl<'a> Tables<'a> {
     }
 
     /// Maps the 2 MiB page at `address`; maps it again if it is mapped.
-    pub fn map_large(&mut self, address: u64, physical: u64, protection: Protection) -> Result<(), TablesFull> {
+    pub fn map_large(
+        &mut self,
+        address: u64,
+        physical: u64,
+        protection: Protection,
+    ) -> Result<(), TablesFull> {
         let address = VirtAddr::new_truncate(address);
         let directory = self.directory(address)?;
         if let Some(table) = self.pool.get_mut(directory) {

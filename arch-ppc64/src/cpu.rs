@@ -1,0 +1,124 @@
+//! The executing CPU.
+
+use bitflags::bitflags;
+
+bitflags! {
+    /// Bits of the machine state register (Power ISA 3.0B, Book III 3.2.1).
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Msr: u64 {
+        /// Sixty-four-bit mode.
+        const SF = 1 << 63;
+        /// External interrupts enabled.
+        const EE = 1 << 15;
+        /// Machine checks enabled.
+        const ME = 1 << 12;
+        /// Instruction relocation: fetches are translated.
+        const IR = 1 << 5;
+        /// Data relocation: loads and stores are translated.
+        const DR = 1 << 4;
+        /// Recoverable interrupt: SRR0 and SRR1 hold nothing that is still needed.
+        const RI = 1 << 1;
+    }
+}
+
+impl Msr {
+    /// What this kernel runs with before it has page tables.
+    pub const REAL: Msr = Msr::SF.union(Msr::ME).union(Msr::RI);
+    /// What this kernel runs with.
+    pub const TRANSLATED: Msr = Msr::REAL.union(Msr::IR).union(Msr::DR);
+}
+
+#[cfg(mayday_metal)]
+mod metal {
+    use super::Msr;
+    use crate::{Port, asm, percpu};
+    use core::arch::asm;
+    use hal::CpuId;
+    use hal::cpu::Cpu;
+
+    /// The machine state register.
+    pub fn msr() -> Msr {
+        let value: u64;
+        // SAFETY: reads a register.
+        unsafe { asm!("mfmsr {}", out(reg) value, options(nomem, nostack, preserves_flags)) };
+        Msr::from_bits_retain(value)
+    }
+
+    /// Writes EE and RI and leaves the rest of the MSR alone.
+    fn set_interrupt_bits(bits: Msr) {
+        // SAFETY: with L=1 the instruction changes EE and RI only; RI stays 1. No `nomem`: what an interrupt handler
+        // touches must not be moved across.
+        unsafe { asm!("mtmsrd {}, 1", in(reg) bits.bits(), options(nostack, preserves_flags)) };
+    }
+
+    impl Cpu for Port {
+        fn current(&self) -> CpuId {
+            percpu::current()
+        }
+
+        fn mask_interrupts(&self) -> bool {
+            let enabled = interrupts_enabled();
+            set_interrupt_bits(Msr::RI);
+            enabled
+        }
+
+        fn relax(&self) {
+            // SAFETY: `yield` (or 27,27,27) is a hint.
+            unsafe { asm!("or 27, 27, 27", options(nomem, nostack, preserves_flags)) };
+        }
+
+        /// Never returns on this port: see `asm/park.S`.
+        fn park_wait(&self) {
+            asm::ppc_park_wait()
+        }
+    }
+
+    /// Whether maskable interrupts are enabled on the executing CPU.
+    pub fn interrupts_enabled() -> bool {
+        msr().contains(Msr::EE)
+    }
+
+    /// Unmasks maskable interrupts on the executing CPU.
+    pub fn unmask_interrupts() {
+        set_interrupt_bits(Msr::EE | Msr::RI);
+    }
+
+    /// Puts the decrementer off for as long as its 32 bits go (4 s at 512 MHz): nothing here uses it.
+    pub fn defer_decrementer() {
+        // SAFETY: writes a timer register.
+        unsafe { asm!("mtdec {}", in(reg) 0x7fff_ffff_u64, options(nostack, preserves_flags)) };
+    }
+
+    /// Makes what was just written at `[start, end)` visible to instruction fetch (Power ISA, Book II 1.8).
+    pub fn synchronize_instructions(start: u64, end: u64) {
+        // The smallest cache block of any processor this runs on is larger.
+        const BLOCK: u64 = 32;
+        let blocks = || (start & !(BLOCK - 1)..end).step_by(BLOCK as usize);
+        for address in blocks() {
+            // SAFETY: stores a cache block that the caller just wrote.
+            unsafe { asm!("dcbst 0, {}", in(reg) address, options(nostack, preserves_flags)) };
+        }
+        // SAFETY: a barrier.
+        unsafe { asm!("sync", options(nostack, preserves_flags)) };
+        for address in blocks() {
+            // SAFETY: drops an instruction cache block.
+            unsafe { asm!("icbi 0, {}", in(reg) address, options(nostack, preserves_flags)) };
+        }
+        // SAFETY: barriers.
+        unsafe { asm!("sync", "isync", options(nostack, preserves_flags)) };
+    }
+}
+
+#[cfg(mayday_metal)]
+pub use metal::{defer_decrementer, interrupts_enabled, msr, synchronize_instructions, unmask_interrupts};
+
+#[cfg(test)]
+mod tests {
+    use super::Msr;
+
+    #[test]
+    fn machine_state_words() {
+        assert_eq!(Msr::REAL.bits(), 0x8000_0000_0000_1002);
+        assert_eq!(Msr::TRANSLATED.bits(), 0x8000_0000_0000_1032);
+    }
+}

@@ -1,0 +1,213 @@
+//! The jump into the crash image.
+//!
+//! Protocol: the kexec half of the ppc64 boot protocol: real mode, r3 = flattened device tree, r4 = base of the image, r5 = 0,
+//! entry at the first byte. The device tree is firmware's, with another command line; it is completed at the jump and lies
+//! outside the digest.
+
+#![cfg(mayday_metal)]
+
+use crate::asm::{self, symbols};
+use crate::devicetree::{self, COMMAND_LINE};
+use crate::elf::{self, Plan};
+use crate::{boot, cpu, flat, mmu, percpu, xics};
+use core::fmt::{self, Write};
+use core::sync::atomic::Ordering;
+use hal::kexec::{Handoff, Image, Kexec, KexecError, Quiesced, Verified};
+use hal::{CpuId, Unsupported};
+use sha2::{Digest, Sha256};
+use spin::Once;
+
+/// The crash region: 64 MiB at 128 MiB.
+const REGION: (u64, u64) = (0x0800_0000, 0x0400_0000);
+/// What the end of the region is kept for: the device tree.
+const TREE_ROOM: u64 = 512 << 10;
+/// The key that tells a capture kernel where the record is.
+const RECORD_KEY: &str = "capture.record";
+
+/// The crash image and everything needed to enter it.
+struct Loaded {
+    image: Image,
+    /// Bytes from the base that the digest covers: all that came from the file.
+    covered: usize,
+    digest: [u8; 32],
+    /// Address of the device tree, and where in it the command line goes.
+    tree: u64,
+    command_line_slot: flat::Slot,
+    command_line: [u8; COMMAND_LINE],
+    command_line_len: usize,
+}
+
+static LOADED: Once<Result<Loaded, KexecError>> = Once::new();
+
+/// kexec by a flattened device tree.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceTreeKexec;
+
+/// The crash region: physical base and length in bytes. Whether this kernel can have it is [`usable_region`]'s to say.
+pub fn region() -> (u64, u64) {
+    REGION
+}
+
+/// The crash region, or why this kernel cannot have one.
+pub fn usable_region() -> Result<(u64, u64), Unsupported> {
+    let machine = boot::machine().ok_or(Unsupported::new("the device tree was not read yet"))?;
+    let (base, len) = REGION;
+    let overlaps = |start: u64, end: u64| start < base + len && base < end;
+    if overlaps(symbols::image_start(), symbols::image_end()) {
+        return Err(Unsupported::new("this kernel runs in the crash region"));
+    }
+    if !machine.is_ram(base, len) {
+        return Err(Unsupported::new("less than 192 MiB of memory: no room for the crash region"));
+    }
+    if machine.initrd.is_some_and(|(start, end)| overlaps(start, end)) {
+        return Err(Unsupported::new("firmware put the crash module into the crash region"));
+    }
+    let rtas = (u64::from(machine.rtas.base), u64::from(machine.rtas.size));
+    if rtas.1 != 0 && overlaps(rtas.0, rtas.0 + rtas.1) {
+        return Err(Unsupported::new("firmware put RTAS into the crash region"));
+    }
+    Ok(REGION)
+}
+
+/// The crash image that the boot loader handed over (`-initrd`), as bytes.
+pub fn crash_module() -> Option<&'static [u8]> {
+    let (start, end) = boot::machine()?.initrd?;
+    // SAFETY: firmware put it there and states its bounds; it is mapped read-only and nothing else refers to it.
+    Some(unsafe { core::slice::from_raw_parts(start as *const u8, (end - start) as usize) })
+}
+
+/// Places the ELF image `elf` into the crash region (base, length in bytes), which must be [`region`]'s, with the command
+/// line that it will get (`capture.record` is added at the jump). Once, at boot.
+pub fn load(elf: &'static [u8], region: (u64, u64), command_line: &str) -> Result<Image, KexecError> {
+    let loaded = LOADED.call_once(|| place(elf, region, command_line));
+    match loaded {
+        Ok(loaded) => Ok(loaded.image),
+        Err(error) => Err(*error),
+    }
+}
+
+fn place(elf: &[u8], region: (u64, u64), command_line: &str) -> Result<Loaded, KexecError> {
+    if usable_region().map_err(|unsupported| KexecError::NoImage(unsupported.reason))? != region {
+        return Err(KexecError::NoImage("the region given is not the crash region"));
+    }
+    let (base, len) = region;
+    let plan = elf::plan(elf, (len - TREE_ROOM) as usize).map_err(KexecError::NoImage)?;
+    let mut kept = [0; COMMAND_LINE];
+    let room =
+        kept.get_mut(..command_line.len()).ok_or(KexecError::NoImage("the command line is too long"))?;
+    room.copy_from_slice(command_line.as_bytes());
+
+    mmu::set_region_writable(region, true);
+    // SAFETY: the region is RAM that nothing else uses, and writable now; no other reference to it exists.
+    let memory = unsafe { core::slice::from_raw_parts_mut(base as *mut u8, len as usize) };
+    let placed = fill(memory, elf, &plan);
+    mmu::set_region_writable(region, false);
+    cpu::synchronize_instructions(base, base + plan.file_end as u64);
+    let (digest, command_line_slot) = placed.map_err(KexecError::NoImage)?;
+    Ok(Loaded {
+        image: Image { entry: base, base, len, build_id: plan.build_id },
+        covered: plan.file_end,
+        digest,
+        tree: base + len - TREE_ROOM,
+        command_line_slot,
+        command_line: kept,
+        command_line_len: command_line.len(),
+    })
+}
+
+fn fill(memory: &mut [u8], elf: &[u8], plan: &Plan) -> Result<([u8; 32], flat::Slot), &'static str> {
+    const BOUNDS: &str = "the crash module does not fit into the crash region";
+    let (image, tree) = memory.split_at_mut_checked(memory.len() - TREE_ROOM as usize).ok_or(BOUNDS)?;
+    let covered = image.get_mut(..plan.file_end).ok_or(BOUNDS)?;
+    covered.fill(0);
+    for segment in plan.segments() {
+        let source = elf.get(segment.file_offset..segment.file_offset + segment.file_size).ok_or(BOUNDS)?;
+        let target = covered.get_mut(segment.offset..segment.offset + segment.file_size).ok_or(BOUNDS)?;
+        target.copy_from_slice(source);
+    }
+    let mut names = [0; 6 << 10];
+    let (_, slot) = devicetree::write_for_crash(boot::tree(), tree, &mut names)
+        .map_err(|_| "the device tree could not be copied for the crash image")?;
+    Ok((Sha256::digest(&*covered).into(), slot))
+}
+
+fn loaded() -> Result<&'static Loaded, KexecError> {
+    match LOADED.get() {
+        Some(Ok(loaded)) => Ok(loaded),
+        Some(Err(error)) => Err(*error),
+        None => Err(KexecError::NoImage("none was loaded")),
+    }
+}
+
+impl Kexec for DeviceTreeKexec {
+    fn image(&self) -> Result<&Image, KexecError> {
+        loaded().map(|loaded| &loaded.image)
+    }
+
+    fn verify(&self) -> Result<Verified<'_>, KexecError> {
+        let loaded = loaded()?;
+        // SAFETY: the region is mapped readable, and nothing writes it before the jump.
+        let bytes = unsafe { core::slice::from_raw_parts(loaded.image.base as *const u8, loaded.covered) };
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        if digest == loaded.digest { Ok(Verified::attest(&loaded.image)) } else { Err(KexecError::Digest) }
+    }
+
+    fn quiesce(&self) -> Result<Quiesced, KexecError> {
+        let (sources, refused) = xics::disable_all();
+        xics::close(percpu::own().hardware_id.load(Ordering::Relaxed) as u32);
+        Ok(Quiesced { sources, refused })
+    }
+
+    fn jump(&self, image: Verified<'_>, handoff: &Handoff) -> KexecError {
+        let loaded = match loaded() {
+            Ok(loaded) if loaded.image == *image.image() => loaded,
+            Ok(_) => return KexecError::NoImage("another image was verified"),
+            Err(error) => return error,
+        };
+        let region = (loaded.image.base, loaded.image.len);
+        mmu::set_region_writable(region, true);
+        if complete_tree(loaded, handoff).is_none() {
+            mmu::set_region_writable(region, false);
+            return KexecError::Failed("the command line of the crash image is too long");
+        }
+        // From here on a system reset on any CPU, this one too, returns to what it hit. It needs the first kernel's per-CPU
+        // area and text only; the next kernel's vector page leads there as well, as long as SPRG0 is ours.
+        for cpu in CpuId::all() {
+            let area = percpu::area(cpu);
+            area.nmi_entry.store(symbols::nmi_resume(), Ordering::Release);
+            area.machine_check_entry.store(symbols::machine_check_resume(), Ordering::Release);
+        }
+        // SAFETY: the image was verified, the tree is complete, others are parked in real mode (hal's contract, park.S).
+        unsafe { asm::ppc_kexec_jump(loaded.tree, loaded.image.entry) }
+    }
+}
+
+/// Puts the command line and the hardware id of this CPU into the crash image's device tree.
+fn complete_tree(loaded: &Loaded, handoff: &Handoff) -> Option<()> {
+    // SAFETY: the end of the crash region, writable now; this CPU owns the panic, so no other refers to it.
+    let tree = unsafe { core::slice::from_raw_parts_mut(loaded.tree as *mut u8, TREE_ROOM as usize) };
+    let mut value = Text { bytes: [0; 48], len: 0 };
+    write!(value, "{:#x},{:#x}", handoff.record, handoff.record_len).ok()?;
+    let value = value.bytes.get(..value.len).and_then(|bytes| str::from_utf8(bytes).ok())?;
+    let base =
+        loaded.command_line.get(..loaded.command_line_len).and_then(|bytes| str::from_utf8(bytes).ok())?;
+    let room = tree.get_mut(loaded.command_line_slot.clone())?;
+    devicetree::patch_command_line(room, base, RECORD_KEY, value)?;
+    flat::set_boot_cpu(tree, percpu::own().hardware_id.load(Ordering::Relaxed) as u32);
+    Some(())
+}
+
+/// A short text without allocation.
+struct Text {
+    bytes: [u8; 48],
+    len: usize,
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len.checked_add(text.len()).ok_or(fmt::Error)?;
+        self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}

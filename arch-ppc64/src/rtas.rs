@@ -1,0 +1,159 @@
+//! Run-Time Abstraction Services (LoPAR chapter 7): called through the entry point that firmware instantiated, in
+//! 32-bit real mode with MSR[RI] = 1.
+//!
+//! Argument blocks are static, one per CPU and one more per CPU for a call from a context that interrupted a call; they
+//! lie in the image and so below 4 GiB, and never on a stack.
+
+/// Most arguments and results of a service that is used here.
+pub const MOST_WORDS: usize = 12;
+/// Words of an argument block: token, number of arguments, number of results, arguments, results.
+pub const BLOCK_WORDS: usize = 3 + MOST_WORDS;
+
+/// Tokens of the services, from the properties of `/rtas`. `None`: firmware does not have it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Services {
+    /// Real address of the RTAS entry point; 0 = none.
+    pub entry: u32,
+    /// Real address of RTAS' private data.
+    pub base: u32,
+    /// Bytes that RTAS occupies from `base`.
+    pub size: u32,
+    /// `start-cpu`.
+    pub start_cpu: Option<u32>,
+    /// `stop-self`.
+    pub stop_self: Option<u32>,
+    /// `power-off`.
+    pub power_off: Option<u32>,
+    /// `system-reboot`.
+    pub system_reboot: Option<u32>,
+    /// `ibm,os-term`.
+    pub os_term: Option<u32>,
+    /// `ibm,set-xive`.
+    pub set_xive: Option<u32>,
+    /// `ibm,int-on`.
+    pub int_on: Option<u32>,
+    /// `ibm,int-off`.
+    pub int_off: Option<u32>,
+}
+
+/// Why a service did not do its work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RtasError {
+    /// There is no RTAS, or it lacks this service, or the call does not fit an argument block.
+    NotAvailable,
+    /// The service's own status, below 0, or above 0 for a condition.
+    Status(i32),
+}
+
+/// An argument block for `token` with `arguments` and room for a status and `results` more results.
+pub fn encode(token: u32, arguments: &[u32], results: usize) -> Option<[u32; BLOCK_WORDS]> {
+    let returned = results.checked_add(1)?;
+    if arguments.len().checked_add(returned)? > MOST_WORDS {
+        return None;
+    }
+    let mut block = [0; BLOCK_WORDS];
+    let head = [token, arguments.len() as u32, returned as u32];
+    for (slot, word) in block.iter_mut().zip(head.iter().chain(arguments)) {
+        *slot = *word;
+    }
+    Some(block)
+}
+
+#[cfg(mayday_metal)]
+mod metal {
+    use super::{BLOCK_WORDS, RtasError, Services, encode};
+    use crate::{asm, boot, percpu};
+    use core::sync::atomic::{AtomicU32, Ordering};
+    use hal::MAX_CPUS;
+
+    #[repr(C, align(64))]
+    struct Block([AtomicU32; BLOCK_WORDS]);
+
+    impl Block {
+        const fn new() -> Self {
+            Block([const { AtomicU32::new(0) }; BLOCK_WORDS])
+        }
+    }
+
+    /// Per CPU: the ordinary block, the one for a call inside a call.
+    static BLOCKS: [[Block; 2]; MAX_CPUS] = [const { [Block::new(), Block::new()] }; MAX_CPUS];
+    /// The block of CPUs that nobody started and that go back to stop (vectors.S). RTAS writes it only on failure.
+    static STOP: Block = Block::new();
+
+    /// What firmware offers, if there is RTAS at all.
+    pub fn services() -> Option<&'static Services> {
+        boot::machine().map(|machine| &machine.rtas).filter(|services| services.entry != 0)
+    }
+
+    /// Token + 1 of the service that this CPU is inside, 0 if it is in none.
+    pub fn in_use() -> u32 {
+        percpu::own().in_firmware.load(Ordering::Acquire)
+    }
+
+    /// Calls a service; `results` receives what comes after the status.
+    ///
+    /// No lock is taken: LoPAR wants most services one CPU at a time, which the callers see to (at boot the boot CPU
+    /// alone, after a panic its owner alone).
+    pub fn call(token: Option<u32>, arguments: &[u32], results: &mut [u32]) -> Result<(), RtasError> {
+        let services = services().ok_or(RtasError::NotAvailable)?;
+        let token = token.ok_or(RtasError::NotAvailable)?;
+        let words = encode(token, arguments, results.len()).ok_or(RtasError::NotAvailable)?;
+        let own = percpu::own();
+        let outer = own.in_firmware.swap(token.wrapping_add(1), Ordering::AcqRel);
+        let [ordinary, inner] = &BLOCKS[percpu::current().index()];
+        let block = if outer == 0 { ordinary } else { inner };
+        for (slot, word) in block.0.iter().zip(words) {
+            slot.store(word, Ordering::Relaxed);
+        }
+        // SAFETY: entry and base are what `instantiate-rtas` returned; the block is this CPU's, static, and identity-mapped
+        // below 4 GiB; SPRG0 was set before anything could call this.
+        unsafe {
+            asm::ppc_call_32(u64::from(services.entry), (&raw const *block) as u64, u64::from(services.base));
+        }
+        own.in_firmware.store(outer, Ordering::Release);
+        let answers = block.0.iter().skip(3 + arguments.len());
+        let mut answers = answers.map(|word| word.load(Ordering::Relaxed));
+        let status = answers.next().unwrap_or(0) as i32;
+        for (slot, word) in results.iter_mut().zip(answers) {
+            *slot = word;
+        }
+        if status == 0 { Ok(()) } else { Err(RtasError::Status(status)) }
+    }
+
+    /// The three words that send a CPU back to stop: argument block, entry, base. Zero entry: no such service.
+    pub fn stop_words() -> [u64; 3] {
+        let Some((services, token)) = services().and_then(|services| Some((services, services.stop_self?)))
+        else {
+            return [0; 3];
+        };
+        if let Some(words) = encode(token, &[], 0) {
+            for (slot, word) in STOP.0.iter().zip(words) {
+                slot.store(word, Ordering::Relaxed);
+            }
+        }
+        [(&raw const STOP) as u64, u64::from(services.entry), u64::from(services.base)]
+    }
+}
+
+#[cfg(mayday_metal)]
+pub use metal::{call, in_use, services, stop_words};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn argument_block() {
+        let block = encode(0x2006, &[3, 0x40_0000, 0x50_0000], 0).unwrap();
+        assert_eq!(block[..7], [0x2006, 3, 1, 3, 0x40_0000, 0x50_0000, 0]);
+        let block = encode(0x2005, &[3], 1).unwrap();
+        assert_eq!(block[..4], [0x2005, 1, 2, 3]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        assert!(encode(1, &[0; MOST_WORDS], 0).is_none());
+        assert!(encode(1, &[0; MOST_WORDS - 1], 0).is_some());
+        assert!(encode(1, &[], usize::MAX).is_none());
+    }
+}

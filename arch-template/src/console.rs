@@ -1,0 +1,25 @@
+//! The emergency console.
+//!
+//! Questions for the porter:
+//! * Which device takes bytes when nothing else works, and how long may one byte take at most?
+//! * Does the terminal want `\r` before `\n`? Is there input, and does it interrupt?
+
+use crate::Port;
+use hal::Unsupported;
+use hal::console::EmergencyConsole;
+
+impl EmergencyConsole for Port {
+    /// Takes no byte, and says so by its count.
+    fn write(&self, _bytes: &[u8]) -> usize {
+        0
+    }
+
+    fn read(&self) -> Option<u8> {
+        None
+    }
+}
+
+/// Lets a typed byte interrupt the boot CPU.
+pub fn enable_receive_interrupt() -> Result<(), Unsupported> {
+    Err(Unsupported::new("this port has no console input"))
+}

@@ -1,0 +1,16 @@
+//! Non-maskable inter-processor interrupts.
+//!
+//! Questions for the porter:
+//! * Is there a signal that a CPU with interrupts masked takes? If it is a maskable message under another
+//!   name, its strength is [`Strength::Maskable`].
+//! * Is it held off inside its own handler, or does it nest? Which state must the handler save first?
+
+use crate::Absent;
+use hal::CpuId;
+use hal::nmi::{Nmi, SignalError, Strength};
+
+impl Nmi for Absent {
+    fn send(&self, _target: CpuId) -> Result<Strength, SignalError> {
+        match *self {}
+    }
+}

@@ -1,0 +1,74 @@
+//! The composite: what the panic path gets to see of this machine.
+
+use crate::Absent;
+use crate::registers::RegisterSet;
+use hal::registers::Snapshot;
+use hal::{Platform, Unsupported};
+
+/// This port. A handle without state: the same on every CPU.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Port;
+
+/// The one value of [`Port`].
+pub static PORT: Port = Port;
+
+impl Platform for Port {
+    type Registers = RegisterSet;
+    type Ipi = Absent;
+    type Nmi = Absent;
+    type Kexec = Absent;
+    type Firmware = Absent;
+
+    fn name(&self) -> &'static str {
+        "template"
+    }
+
+    /// All zero, which is no address of any kernel: reading a register takes a line of assembly.
+    fn capture(&self) -> Snapshot<RegisterSet> {
+        Snapshot { registers: RegisterSet::default(), interrupted: None }
+    }
+
+    fn ipi(&self) -> Result<&Absent, Unsupported> {
+        Err(Unsupported::new("this port has no interrupt controller"))
+    }
+
+    fn nmi(&self) -> Result<&Absent, Unsupported> {
+        Err(Unsupported::new("this port has no non-maskable signal"))
+    }
+
+    fn kexec(&self) -> Result<&Absent, Unsupported> {
+        Err(Unsupported::new("this port cannot enter a second kernel"))
+    }
+
+    fn firmware(&self) -> Result<&Absent, Unsupported> {
+        Err(Unsupported::new("this port knows no firmware"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hal::CpuId;
+    use hal::smp::{Secondaries, StartError};
+
+    #[test]
+    fn every_absence_has_a_reason_that_fits_the_record() {
+        let answers = [PORT.ipi().err(), PORT.nmi().err(), PORT.kexec().err(), PORT.firmware().err()];
+        for answer in answers {
+            let reason = answer.expect("a skeleton has none of these").reason;
+            assert!(!reason.is_empty() && reason.len() <= 80 && reason.is_ascii(), "{reason}");
+        }
+    }
+
+    #[test]
+    fn the_name_fits_the_record() {
+        assert!(PORT.name().len() <= 16 && PORT.name().is_ascii());
+    }
+
+    #[test]
+    fn there_is_one_cpu_and_no_other_starts() {
+        assert_eq!(PORT.count(), 1);
+        let other = CpuId::new(1).expect("1 is below MAX_CPUS");
+        assert_eq!(PORT.start(other), Err(StartError::NoSuchCpu));
+    }
+}

@@ -1,0 +1,174 @@
+//! The command line, as one enum.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::scenario::{Kexec, Stop};
+
+/// Build, run and check Mayday: kernels that panic, stop their CPUs and are captured
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 as expected, 1 not as expected, 2 usage, 3 environment.
+First time here? Try: cargo xtask qemu --list";
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Boot a kernel, let it crash, capture it, and judge what happened
+    Qemu(QemuArgs),
+    /// Run all checks: host tests, tidy, image checks, and every scenario on every machine
+    Test(TestArgs),
+    /// Find what is missing here (emulators, library source, a linker) and install it
+    Setup(SetupArgs),
+    /// Build one machine's kernel and print where it is
+    Build(BuildArgs),
+    /// Check what the compiler cannot: dependency rules, the atomics facade, generated docs
+    Tidy(TidyArgs),
+    /// Break the tree on purpose, patch by patch, and require that the named check goes red
+    Mutants(MutantArgs),
+}
+
+/// The command line with the names of the machines in its help.
+pub fn command(machines: &[String]) -> clap::Command {
+    let first = machines.last().map_or("MACHINE", String::as_str);
+    let second = machines.first().map_or("MACHINE", String::as_str);
+    let lines = [
+        ("--list".to_owned(), "machines and scenarios"),
+        (first.to_owned(), "the default scenario on the default number of CPUs"),
+        (format!("{second} --kexec off --cpus 8"), "notifiers only, eight CPUs"),
+        (format!("{first} --repeat 50"), "often, and count"),
+    ];
+    let mut help = String::from("Examples:\n");
+    for (arguments, what) in lines {
+        let _ = writeln!(help, "  {:<46} {what}", format!("cargo xtask qemu {arguments}"));
+    }
+    help.push_str(QEMU_HELP);
+    Cli::command().mut_subcommand("qemu", |command| command.after_help(help))
+}
+
+const QEMU_HELP: &str = "
+Every run has a folder under out/ with the console, the QMP traffic, the memory that was read and
+the verdict; out/latest is the last one.
+
+Exit codes: 0 as expected (or n/a, which is said), 1 not as expected, 2 usage, 3 environment.";
+
+/// `cargo xtask qemu`
+#[derive(Clone, Debug, Args)]
+pub struct QemuArgs {
+    /// Machine: one of machines/*.toml
+    pub machine: Option<String>,
+    /// List machines and scenarios, and stop
+    #[arg(long)]
+    pub list: bool,
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Run it this often, and count
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeat: u32,
+    /// Wait for a debugger, and print the line that starts it
+    #[arg(long, conflicts_with = "repeat")]
+    pub gdb: bool,
+    /// Write the verdict as data
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// What a single run can be asked for.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunArgs {
+    /// Scenario: one of scenarios/*.toml
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Option<String>,
+    /// Number of CPUs
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<u32>,
+    /// Main memory in MiB
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u32>,
+    /// Accelerator: auto, or one that the machine file lists
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub accel: String,
+    /// Firmware: one that the machine file lists
+    #[arg(long, value_name = "NAME")]
+    pub firmware: Option<String>,
+    /// When to jump into the crash image
+    #[arg(long, value_enum)]
+    pub kexec: Option<Kexec>,
+    /// How to stop the other CPUs
+    #[arg(long, value_enum)]
+    pub stop: Option<Stop>,
+    /// Give a run up after this many seconds, whatever it does
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub timeout: Option<u32>,
+    /// Text for the end of the kernel command line
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub append: Option<String>,
+}
+
+/// `cargo xtask test`
+#[derive(Clone, Debug, Args)]
+pub struct TestArgs {
+    /// Only what has this text in its name, as --list shows it
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// Virtual CPUs that may be busy at once (default: four for each CPU of this host)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
+    /// Every scenario with every value of every axis, which takes much longer
+    #[arg(long)]
+    pub full: bool,
+    /// List what would run, and stop
+    #[arg(long)]
+    pub list: bool,
+    /// Write the verdicts as data
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// `cargo xtask setup`
+#[derive(Clone, Debug, Default, Args)]
+pub struct SetupArgs {
+    /// Install without asking
+    #[arg(long)]
+    pub yes: bool,
+    /// Only look; exit code 3 if something is missing
+    #[arg(long, conflicts_with = "yes")]
+    pub check: bool,
+}
+
+/// `cargo xtask tidy`
+#[derive(Clone, Debug, Default, Args)]
+pub struct TidyArgs {
+    /// Rewrite the generated parts of the docs, and format the sources
+    #[arg(long)]
+    pub fix: bool,
+    /// Leave out rustfmt and clippy: only what this program checks itself
+    #[arg(long)]
+    pub quick: bool,
+}
+
+/// `cargo xtask build`
+#[derive(Clone, Debug, Args)]
+pub struct BuildArgs {
+    /// Machine: one of machines/*.toml
+    pub machine: String,
+}
+
+/// `cargo xtask mutants`
+#[derive(Clone, Debug, Args)]
+pub struct MutantArgs {
+    /// Only what has this text in its name, as --list shows it
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// List the mutants, and stop
+    #[arg(long)]
+    pub list: bool,
+}

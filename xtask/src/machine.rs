@@ -1,0 +1,223 @@
+//! Machines: everything the runner knows about a port and the emulator it runs on, read from
+//! `machines/<name>.toml`. No machine is named in this program.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use crate::data;
+use crate::workspace::Workspace;
+
+/// One file of `machines/`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// Its name: the file's name without the suffix, and what people type.
+    pub name: String,
+    /// One line for lists.
+    pub summary: String,
+    /// How its kernel is built.
+    pub build: Build,
+    /// Main memory.
+    pub memory: Memory,
+    /// How many CPUs.
+    pub cpus: Cpus,
+    /// How its emulator is started.
+    pub qemu: Qemu,
+    /// How a run may end, by name. A scenario's `ending` names one of these.
+    pub ending: BTreeMap<String, Ending>,
+    /// How the emulator prints registers.
+    pub registers: Registers,
+    /// Where the check of the image does not look.
+    #[serde(default)]
+    pub image_check: ImageCheck,
+    /// Debian packages by need (`qemu`, `linker`, …).
+    #[serde(default)]
+    pub debian: BTreeMap<String, Vec<String>>,
+    /// What `cargo xtask test` runs on it.
+    pub suite: Suite,
+}
+
+/// `[build]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// Built-in target triple.
+    pub target: String,
+    /// Flags for rustc, one per element; paths are relative to the workspace root.
+    #[serde(default)]
+    pub rustflags: Vec<String>,
+}
+
+/// `[memory]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// MiB, when nothing else is asked for.
+    pub default_mib: u32,
+    /// MiB that the kernel and its crash region need at least.
+    pub minimum_mib: u32,
+    /// MiB that the emulated machine takes at most.
+    #[serde(default = "Memory::default_maximum")]
+    pub maximum_mib: u32,
+    /// Added to the ELF's `p_paddr` to get the physical address a byte is loaded at.
+    #[serde(default)]
+    pub physical_bias: u64,
+}
+
+impl Memory {
+    fn default_maximum() -> u32 {
+        3072
+    }
+}
+
+/// `[cpus]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cpus {
+    /// When nothing else is asked for.
+    pub default: u32,
+    /// Most that the port supports.
+    pub maximum: u32,
+}
+
+/// `[qemu]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Qemu {
+    /// Program.
+    pub binary: String,
+    /// Environment variable that overrides the program.
+    pub environment: String,
+    /// Arguments that every run gets. `{cpus}`, `{memory}` (MiB) and `{run}` (the run's folder) are
+    /// replaced, here and in every other argument list.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+    /// Arguments that hand over the kernel. `{kernel}` is the image's path, `{command_line}` the
+    /// kernel command line.
+    pub kernel_arguments: Vec<String>,
+    /// Accelerators; `auto` is the first one that works here.
+    pub accel: Vec<Choice>,
+    /// Firmware; the first one is the default.
+    pub firmware: Vec<Choice>,
+}
+
+/// One accelerator or firmware.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// What people type.
+    pub name: String,
+    /// One line for lists.
+    #[serde(default)]
+    pub summary: String,
+    /// Arguments it adds.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+    /// A file that must be there, readable and writable, for it to work.
+    #[serde(default)]
+    pub needs: Option<String>,
+    /// The deadline and the idle timer of a run are multiplied by this.
+    #[serde(default = "one")]
+    pub patience: u32,
+    /// `panic.scale` for the kernel: every deadline on the panic path is multiplied by it.
+    #[serde(default = "one")]
+    pub panic_scale: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// `[ending.<name>]`: what the emulator shows when a run ends this way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ending {
+    /// Exit status of the emulator.
+    #[serde(default)]
+    pub exit: Option<i32>,
+    /// `reason` of the QMP event SHUTDOWN. Absent: there must be no such event.
+    #[serde(default)]
+    pub shutdown: Option<String>,
+    /// The guest stays as it is: the runner ends the run after the `final` event.
+    #[serde(default)]
+    pub stays: bool,
+}
+
+/// `[registers]`: the text of the monitor command `info registers -a`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registers {
+    /// What stands in front of a CPU's number.
+    pub cpu: String,
+    /// What stands in front of the hexadecimal program counter.
+    pub pc: String,
+}
+
+/// `[image_check]`: where the check of the linked image does not look.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageCheck {
+    /// Pairs of symbols between which lies data, or code of another mode than the kernel's, such as the
+    /// first instructions of a secondary.
+    #[serde(default)]
+    pub skip: Vec<[String; 2]>,
+}
+
+/// `[suite]`: the columns of the matrix that `cargo xtask test` runs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suite {
+    /// Numbers of CPUs.
+    pub cpus: Vec<u32>,
+}
+
+impl Machine {
+    /// Every machine's name.
+    pub fn names(workspace: &Workspace) -> Result<Vec<String>> {
+        data::names(&workspace.machines())
+    }
+
+    /// Reads a machine; an unknown name is a usage error that lists the known ones.
+    pub fn load(workspace: &Workspace, name: &str) -> Result<Self> {
+        let known = Self::names(workspace)?;
+        if !known.iter().any(|candidate| candidate == name) {
+            return Err(data::unknown("no machine", name, &known));
+        }
+        let path = workspace.machines().join(format!("{name}.toml"));
+        let text = data::text(&path)?;
+        Self::parse(&text, workspace.relative(&path))
+    }
+
+    /// Parses and checks the text of a machine file. `shown` is its path for messages.
+    pub fn parse(text: &str, shown: &Path) -> Result<Self> {
+        let machine: Machine = data::parse(text, shown)?;
+        let wrong = |key: &str, message: String| Err(data::mistake(text, shown, key, &message));
+        let file = shown.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if machine.name != file {
+            return wrong("name", format!("`{}` is not the file's name `{file}`", machine.name));
+        }
+        let Cpus { default, maximum } = machine.cpus;
+        if default == 0 || default > maximum {
+            return wrong("default", format!("{default} CPUs is not between 1 and the maximum, {maximum}"));
+        }
+        if let Some(count) = machine.suite.cpus.iter().find(|&&count| count == 0 || count > maximum) {
+            return wrong("cpus", format!("{count} CPUs is not between 1 and the maximum, {maximum}"));
+        }
+        let memory = &machine.memory;
+        if memory.default_mib < memory.minimum_mib || memory.default_mib > memory.maximum_mib {
+            return wrong("default_mib", "not between minimum_mib and maximum_mib".into());
+        }
+        if machine.qemu.accel.is_empty() || machine.qemu.firmware.is_empty() {
+            return wrong("qemu", "needs at least one [[qemu.accel]] and one [[qemu.firmware]]".into());
+        }
+        for (name, ending) in &machine.ending {
+            if ending.exit.is_none() != ending.stays {
+                return wrong("ending", format!("[ending.{name}] needs either `exit` or `stays = true`"));
+            }
+        }
+        Ok(machine)
+    }
+}

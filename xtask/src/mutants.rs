@@ -1,0 +1,334 @@
+//! `cargo xtask mutants`: negative controls. Each patch under `mutants/` breaks the tree in one way;
+//! the scenario that it names has to go red by the check that it names. A patch that no longer
+//! applies, a build error and a run that only times out prove nothing, and count as failures (unless the
+//! check is the one on the run's end).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Result;
+
+use crate::cli::{MutantArgs, RunArgs};
+use crate::error::{Classed, Exit, class_of, environment, one_line, unexpected, usage};
+use crate::machine::Machine;
+use crate::qemu::Unobserved;
+use crate::qemu::plan::{Plan, Planned};
+use crate::report::{self, BOLD, DIM, GREEN, RED, paint, say};
+use crate::run::{self, RunResult};
+use crate::scenario::Scenario;
+use crate::verdict;
+use crate::workspace::Workspace;
+use crate::{build, setup};
+
+/// The header of a patch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mutant {
+    name: String,
+    /// What is broken.
+    why: String,
+    scenario: String,
+    /// Machine names; empty for all.
+    machines: Vec<String>,
+    check: String,
+    patch: PathBuf,
+}
+
+impl Mutant {
+    fn parse(name: &str, patch: &Path, shown: &Path, text: &str) -> Result<Self> {
+        let header: Vec<_> = text.lines().take_while(|line| !line.starts_with("diff ")).collect();
+        let value = |key: &str| {
+            let found = header.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+            found
+                .map(|value| value.trim().to_owned())
+                .filter(|value| !value.is_empty())
+                .ok_or_else(|| usage(format!("{}: its header has no line `{key}: …`", shown.display())))
+        };
+        let check = value("check")?;
+        if !verdict::NAMES.contains(&check.as_str()) {
+            let line = header.iter().position(|line| line.starts_with("check:")).map_or(0, |line| line + 1);
+            return Err(usage(format!(
+                "{}:{line}: no check `{check}`. There are: {}",
+                shown.display(),
+                verdict::NAMES.join(", ")
+            )));
+        }
+        let machine = value("machine")?;
+        let machines = match machine.as_str() {
+            "all" => Vec::new(),
+            list => list.split(',').map(|name| name.trim().to_owned()).collect(),
+        };
+        Ok(Mutant {
+            name: name.to_owned(),
+            why: header.first().map(|line| line.trim().to_owned()).unwrap_or_default(),
+            scenario: value("scenario")?,
+            machines,
+            check,
+            patch: patch.to_path_buf(),
+        })
+    }
+
+    fn all(workspace: &Workspace) -> Result<Vec<Self>> {
+        let folder = workspace.mutants();
+        let entries =
+            std::fs::read_dir(&folder).or_environment(|| format!("cannot list {}", folder.display()))?;
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
+        paths.sort();
+        let read = |path: &PathBuf| {
+            let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            Self::parse(&name, path, workspace.relative(path), &crate::data::text(path)?)
+        };
+        paths.iter().map(read).collect()
+    }
+}
+
+/// A mutant on a machine.
+struct Row<'r> {
+    mutant: &'r Mutant,
+    machine: &'r Machine,
+}
+
+impl Row<'_> {
+    fn title(&self) -> String {
+        format!("{}/{}", self.machine.name, self.mutant.name)
+    }
+}
+
+/// `cargo xtask mutants`
+pub fn command(workspace: &Workspace, args: &MutantArgs) -> Result<()> {
+    let mutants = Mutant::all(workspace)?;
+    let machines = Machine::names(workspace)?
+        .iter()
+        .map(|name| Machine::load(workspace, name))
+        .collect::<Result<Vec<_>>>()?;
+    let rows = rows(&mutants, &machines, args.filter.as_deref())?;
+    if args.list {
+        for row in &rows {
+            let words = format!("{:<36} {:<18}", row.title(), row.mutant.check);
+            say!("{words} {}", paint(DIM, &row.mutant.why));
+        }
+        return Ok(());
+    }
+    let used = |machine: &&Machine| rows.iter().any(|row| row.machine.name == machine.name);
+    setup::ensure_all(&machines.iter().filter(used).collect::<Vec<_>>())?;
+    let mut controls = BTreeMap::new();
+    let mut bad = Vec::new();
+    for row in &rows {
+        let title = row.title();
+        let key = (row.machine.name.as_str(), row.mutant.scenario.as_str());
+        let green = match controls.get(&key) {
+            Some(&green) => green,
+            None => *controls.entry(key).or_insert(control(workspace, row)?),
+        };
+        say!("{} {title}: {}", paint(BOLD, "--"), row.mutant.why);
+        let seen =
+            if green { attempt(workspace, row) } else { Err(unexpected("red without the patch, too")) };
+        match seen {
+            Ok(seen) => say!("{} {title}: {seen}", paint(GREEN, "ok")),
+            Err(error) if class_of(&error) == Exit::Environment => return Err(error),
+            Err(error) => {
+                say!("{} {title}: {}", paint(RED, "FAIL"), one_line(&error));
+                bad.push(title);
+            }
+        }
+    }
+    let good = rows.len() - bad.len();
+    say!("\n{}: {good} of {} mutants went red as named", paint(BOLD, "Result"), rows.len());
+    if bad.is_empty() { Ok(()) } else { Err(unexpected(format!("these did not: {}", bad.join(", ")))) }
+}
+
+fn rows<'r>(mutants: &'r [Mutant], machines: &'r [Machine], filter: Option<&str>) -> Result<Vec<Row<'r>>> {
+    let mut rows = Vec::new();
+    for mutant in mutants {
+        if let Some(odd) =
+            mutant.machines.iter().find(|name| !machines.iter().any(|machine| machine.name == **name))
+        {
+            return Err(usage(format!("mutants/{}.patch: no machine `{odd}`", mutant.name)));
+        }
+        let meant =
+            |machine: &&Machine| mutant.machines.is_empty() || mutant.machines.contains(&machine.name);
+        rows.extend(machines.iter().filter(meant).map(|machine| Row { mutant, machine }));
+    }
+    if let Some(filter) = filter {
+        rows.retain(|row| row.title().contains(filter));
+        if rows.is_empty() {
+            return Err(usage(format!(
+                "--filter {filter}: no mutant has that in its name; --list shows them"
+            )));
+        }
+    }
+    Ok(rows)
+}
+
+/// Whether the unbroken tree is green; if not, a red mutant says nothing about its patch.
+fn control(workspace: &Workspace, row: &Row) -> Result<bool> {
+    let name = format!("{}/{}", row.machine.name, row.mutant.scenario);
+    say!("{} control: {name}, nothing broken", paint(BOLD, "--"));
+    let result = build::kernel(workspace, row.machine).and_then(|kernel| {
+        run::run(workspace, &plan(workspace, row.mutant, row.machine)?, &kernel, false, &mut Unobserved)
+    });
+    match result {
+        Ok(result) => {
+            say!("{}", report::one_line(&result));
+            if !result.verdict.passed() {
+                say!("{}", report::console_tail(&result).trim_end());
+            }
+            Ok(result.verdict.passed())
+        }
+        Err(error) if class_of(&error) == Exit::Environment => Err(error),
+        Err(error) => {
+            say!("{} control: {name}: {}", paint(RED, "FAIL"), one_line(&error));
+            Ok(false)
+        }
+    }
+}
+
+fn plan(workspace: &Workspace, mutant: &Mutant, machine: &Machine) -> Result<Plan> {
+    let scenario = Scenario::load(workspace, &mutant.scenario)?;
+    let args = RunArgs { accel: "auto".into(), ..RunArgs::default() };
+    match Plan::make(machine.clone(), scenario, &args)? {
+        Planned::Run(plan) => Ok(*plan),
+        Planned::NotApplicable(reason) => Err(unexpected(format!("n/a: {reason}"))),
+    }
+}
+
+/// Breaks, builds, runs. Ok: what was seen; the mutant is caught.
+fn attempt(workspace: &Workspace, row: &Row) -> Result<String> {
+    let Row { mutant, machine } = row;
+    let scratch_root = workspace.root().join("target/mutants");
+    let tree = scratch_root.join("tree");
+    fresh_copy(workspace.root(), &tree)?;
+    apply(&tree, &mutant.patch)?;
+    let scratch = Workspace::at(&tree);
+    let kernel = build::kernel_in(&scratch, machine, &scratch_root.join("metal"))?;
+    // The scenario comes from the unbroken tree, the run's folder goes there too.
+    let result = run::run(workspace, &plan(workspace, mutant, machine)?, &kernel, false, &mut Unobserved)?;
+    caught(mutant, &result)
+}
+
+/// A run that was given up counts too: a check that only lacks its evidence then is not red, so one
+/// that is red has seen the fault itself.
+fn caught(mutant: &Mutant, result: &RunResult) -> Result<String> {
+    let red: Vec<_> = result.verdict.red().map(|check| check.name).collect();
+    let folder = result.folder_shown.display();
+    if red.is_empty() {
+        return Err(unexpected(format!("survived: every check is green ({folder})")));
+    }
+    if !red.contains(&mutant.check.as_str()) {
+        let red = red.join(", ");
+        return Err(unexpected(format!("`{}` is not red; red are: {red} ({folder})", mutant.check)));
+    }
+    let others: Vec<_> = red.iter().filter(|name| **name != mutant.check).copied().collect();
+    let also = if others.is_empty() { String::new() } else { format!(" (also {})", others.join(", ")) };
+    Ok(format!("red by `{}`{also}", mutant.check))
+}
+
+/// Copies the sources: everything but what is built, recorded or version control's own.
+fn fresh_copy(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        std::fs::remove_dir_all(to).or_environment(|| format!("cannot empty {}", to.display()))?;
+    }
+    copy(from, to, &["target", "out", ".git"])
+        .or_environment(|| format!("cannot copy the tree to {}", to.display()))
+}
+
+fn copy(from: &Path, to: &Path, except: &[&str]) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if except.iter().any(|except| name == *except) {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            copy(&entry.path(), &to.join(&name), &[])?;
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), to.join(&name))?;
+        }
+    }
+    Ok(())
+}
+
+fn apply(tree: &Path, patch: &Path) -> Result<()> {
+    let patch = std::path::absolute(patch).or_environment(|| "cannot tell the current directory".into())?;
+    // The scratch tree lies inside a repository; without the ceiling git would look for the files
+    // of the patch at that repository's root, find none of them below here, and report success.
+    let output = Command::new("git")
+        .current_dir(tree)
+        .env("GIT_CEILING_DIRECTORIES", tree.parent().unwrap_or(tree))
+        .args(["apply", "--whitespace=nowarn"])
+        .arg(&patch)
+        .stdin(Stdio::null())
+        .output()
+        .or_environment(|| "cannot run git, which applies the patches".into())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let why = String::from_utf8_lossy(&output.stderr);
+    match output.status.code() {
+        Some(_) => {
+            Err(unexpected(format!("the patch no longer applies: {}", why.trim().replace('\n', "; "))))
+        }
+        None => Err(environment("git was killed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str =
+        "It breaks.\n\nscenario: some\nmachine: one, two\ncheck: steps\n\ndiff --git a/x b/x\n";
+
+    fn parse(text: &str) -> Result<Mutant> {
+        Mutant::parse("it", Path::new("/r/mutants/it.patch"), Path::new("mutants/it.patch"), text)
+    }
+
+    #[test]
+    fn a_header_is_read() {
+        let mutant = parse(HEADER).unwrap();
+        assert_eq!(mutant.why, "It breaks.");
+        assert_eq!((mutant.scenario.as_str(), mutant.check.as_str()), ("some", "steps"));
+        assert_eq!(mutant.machines, ["one", "two"]);
+        assert!(parse(&HEADER.replace("one, two", "all")).unwrap().machines.is_empty());
+    }
+
+    #[test]
+    fn a_wrong_header_names_its_place() {
+        let error = parse(&HEADER.replace("check: steps", "check: stpes")).unwrap_err();
+        assert!(one_line(&error).starts_with("mutants/it.patch:5: no check `stpes`. There are: "), "{error}");
+        let error = parse(&HEADER.replace("scenario: some", "")).unwrap_err();
+        assert_eq!(one_line(&error), "mutants/it.patch: its header has no line `scenario: …`");
+    }
+
+    #[test]
+    fn every_mutant_of_the_tree_has_a_whole_header_and_applies() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let workspace = Workspace::at(&root);
+        let scratch = tempfile::tempdir().unwrap();
+        for mutant in Mutant::all(&workspace).unwrap() {
+            Scenario::load(&workspace, &mutant.scenario).unwrap();
+            let tree = scratch.path().join(&mutant.name);
+            fresh_copy(&root, &tree).unwrap();
+            apply(&tree, &mutant.patch).unwrap_or_else(|error| panic!("{}: {error}", mutant.name));
+        }
+    }
+
+    #[test]
+    fn a_patch_that_does_not_apply_is_an_error_also_inside_a_repository() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+        std::fs::create_dir_all(&root).unwrap();
+        let scratch = tempfile::tempdir_in(root).unwrap();
+        let tree = scratch.path().join("tree");
+        std::fs::create_dir_all(&tree).unwrap();
+        std::fs::write(tree.join("x"), "other\n").unwrap();
+        let patch = scratch.path().join("it.patch");
+        std::fs::write(&patch, "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-one\n+two\n").unwrap();
+        assert!(one_line(&apply(&tree, &patch).unwrap_err()).starts_with("the patch no longer applies"));
+        std::fs::write(tree.join("x"), "one\n").unwrap();
+        apply(&tree, &patch).unwrap();
+        assert_eq!(std::fs::read_to_string(tree.join("x")).unwrap(), "two\n");
+    }
+}

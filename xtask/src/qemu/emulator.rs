@@ -1,0 +1,110 @@
+//! Starting the emulator, with its three channels: the console on its standard streams, QMP on a
+//! socket that it inherits, and complaints on standard error, which go to a file.
+//!
+//! The socket is a pair made before the start: no path that could be too long, taken or left behind,
+//! and nobody else who could connect.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use anyhow::Result;
+
+use super::folder::Folder;
+use super::kill::Leash;
+use super::plan::Plan;
+use super::qmp::{Message, Qmp};
+use crate::error::Classed;
+
+/// Where an emulator's complaints go.
+pub const STDERR: &str = "qemu.stderr";
+
+/// Something came from the emulator.
+pub enum Input {
+    /// Bytes of the console.
+    Console(Vec<u8>),
+    /// The console is closed.
+    ConsoleClosed,
+    /// A message of the monitor.
+    Qmp(Message),
+}
+
+/// An emulator that was started, and waits for `cont`.
+pub struct Emulator {
+    /// Its life.
+    pub leash: Leash,
+    /// Its keyboard.
+    pub typing: Option<ChildStdin>,
+    /// Everything that comes from it, in one queue.
+    pub inputs: Receiver<Input>,
+    /// Its monitor.
+    pub qmp: Qmp,
+}
+
+/// Creates a file of a run.
+pub fn create(folder: &Folder, name: &str) -> Result<File> {
+    let path = folder.file(name);
+    File::create(&path).or_environment(|| format!("cannot create {}", path.display()))
+}
+
+impl Emulator {
+    /// Starts it. With `debugging` it also listens for a debugger.
+    pub fn start(plan: &Plan, folder: &Folder, arguments: &[String], debugging: bool) -> Result<Self> {
+        let (ours, theirs) = UnixStream::pair().or_environment(|| "cannot make a socket for QMP".into())?;
+        let theirs = OwnedFd::from(theirs);
+        let mut command = Command::new(plan.binary());
+        command.args(arguments);
+        // The machine waits, so that no QMP event comes before somebody listens.
+        command.args(["-S", "-monitor", "none"]);
+        command.args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
+        command.arg("-chardev").arg(format!("socket,id=qmp,fd={}", theirs.as_raw_fd()));
+        command.args(["-mon", "chardev=qmp,mode=control"]);
+        if debugging {
+            command.arg("-s");
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(create(folder, STDERR)?);
+        let binary = plan.binary();
+        let mut leash = Leash::spawn(&mut command, Some(theirs)).or_environment(|| {
+            format!("cannot start {}; `cargo xtask setup` installs what is missing", binary.display())
+        })?;
+        // The command still owns the emulator's end of the socket: with it open, a dead emulator
+        // would look like a silent one.
+        drop(command);
+        let (sender, inputs) = channel();
+        if let Some(stdout) = leash.child().stdout.take() {
+            let sender = sender.clone();
+            std::thread::spawn(move || pump(stdout, &sender));
+        }
+        let typing = leash.child().stdin.take();
+        let qmp = Qmp::start(ours, &folder.file("qmp.jsonl"), move |message| {
+            sender.send(Input::Qmp(message)).is_ok()
+        })?;
+        Ok(Emulator { leash, typing, inputs, qmp })
+    }
+}
+
+fn pump(mut from: impl Read, to: &Sender<Input>) {
+    let mut buffer = [0; 4096];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) | Err(_) => {
+                let _ = to.send(Input::ConsoleClosed);
+                return;
+            }
+            Ok(count) => {
+                if to.send(Input::Console(buffer[..count].to_vec())).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The command that starts a debugger, for a person.
+pub fn debugger_line(kernel: &Path) -> String {
+    format!("gdb-multiarch -ex 'target remote :1234' {}", kernel.display())
+}

@@ -1,0 +1,275 @@
+//! From what was asked for to one run: every choice made, every value checked, the emulator's
+//! arguments written out.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cli::RunArgs;
+use crate::data;
+use crate::error::{Classed, environment, usage};
+use crate::machine::{Choice, Ending, Machine};
+use crate::scenario::{Expect, Kexec, Scenario, Stop, value_name};
+
+/// Guest milliseconds that the kernel waits at `hold` for the runner, should the runner be gone.
+const HOLD_MS: u32 = 60_000;
+
+/// One run, ready to be started once there is a kernel.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where.
+    pub machine: Machine,
+    /// What.
+    pub scenario: Scenario,
+    /// What has to come of it, with these values of the axes.
+    pub expect: Expect,
+    /// How the run has to end.
+    pub ending: Ending,
+    /// Number of CPUs.
+    pub cpus: u32,
+    /// MiB.
+    pub memory: u32,
+    /// Accelerator.
+    pub accel: Choice,
+    /// Firmware.
+    pub firmware: Choice,
+    /// When to jump.
+    pub kexec: Kexec,
+    /// How to stop.
+    pub stop: Stop,
+    /// Seconds for the whole run, if somebody said so.
+    pub timeout: Option<u32>,
+    /// End of the kernel command line.
+    pub append: Option<String>,
+}
+
+/// A run, or why it has no meaning.
+#[derive(Clone, Debug)]
+pub enum Planned {
+    /// It can be run.
+    Run(Box<Plan>),
+    /// It has no meaning, for this reason.
+    NotApplicable(String),
+}
+
+impl Plan {
+    /// Makes every choice and checks every value.
+    pub fn make(machine: Machine, scenario: Scenario, args: &RunArgs) -> Result<Planned> {
+        let name = &machine.name;
+        let cpus = args.cpus.unwrap_or(machine.cpus.default);
+        if cpus == 0 || cpus > machine.cpus.maximum {
+            return Err(usage(format!("--cpus {cpus}: {name} runs with 1 to {} CPUs", machine.cpus.maximum)));
+        }
+        let memory = args.memory.unwrap_or(machine.memory.default_mib);
+        let (minimum, maximum) = (machine.memory.minimum_mib, machine.memory.maximum_mib);
+        if memory < minimum || memory > maximum {
+            return Err(usage(format!(
+                "--memory {memory}: {name} needs at least {minimum} MiB (kernel and crash region) and takes at most {maximum} MiB"
+            )));
+        }
+        let accel = pick_accel(&machine, &args.accel)?.clone();
+        let firmware = match &args.firmware {
+            Some(wanted) => pick(&machine.qemu.firmware, wanted, &format!("{name} has no firmware"))?.clone(),
+            None => {
+                machine.qemu.firmware.first().cloned().ok_or_else(|| usage(format!("{name}: no firmware")))?
+            }
+        };
+        let default_kexec = scenario.kexec.first().copied().unwrap_or(Kexec::Post);
+        let default_stop = scenario.stop.first().copied().unwrap_or(Stop::IpiNmi);
+        let (kexec, stop) = (args.kexec.unwrap_or(default_kexec), args.stop.unwrap_or(default_stop));
+        if let Some(reason) = scenario.not_applicable(&machine, cpus, &accel.name, kexec, stop) {
+            return Ok(Planned::NotApplicable(reason));
+        }
+        if let Some(file) = accel.needs.as_deref().filter(|file| !usable(Path::new(file))) {
+            return Err(environment(format!(
+                "--accel {}: {file} is not there or may not be opened; `--accel auto` picks what works here",
+                accel.name
+            )));
+        }
+        let expect = scenario.expect.resolve(kexec);
+        let ending_name = expect.ending.clone().unwrap_or_default();
+        let ending = machine.ending.get(&ending_name).cloned().ok_or_else(|| {
+            let known: Vec<_> = machine.ending.keys().cloned().collect();
+            usage(format!(
+                "scenarios/{}.toml: ending: `{ending_name}` is not one of machines/{name}.toml: {}",
+                scenario.name,
+                known.join(", ")
+            ))
+        })?;
+        Ok(Planned::Run(Box::new(Plan {
+            machine,
+            expect,
+            ending,
+            cpus,
+            memory,
+            accel,
+            firmware,
+            kexec,
+            stop,
+            timeout: args.timeout,
+            append: args.append.clone(),
+            scenario,
+        })))
+    }
+
+    /// The row's name: what a filter matches and a person reads.
+    pub fn title(&self) -> String {
+        format!(
+            "{}/{}/kexec-{}/{}/cpus-{}/{}/{}",
+            self.machine.name,
+            self.scenario.name,
+            value_name(self.kexec),
+            value_name(self.stop),
+            self.cpus,
+            self.accel.name,
+            self.firmware.name
+        )
+    }
+
+    /// The command that runs this again.
+    pub fn rerun(&self) -> String {
+        let mut line = format!(
+            "cargo xtask qemu {} --scenario {} --cpus {} --memory {} --accel {} --firmware {} --kexec {} --stop {}",
+            self.machine.name,
+            self.scenario.name,
+            self.cpus,
+            self.memory,
+            self.accel.name,
+            self.firmware.name,
+            value_name(self.kexec),
+            value_name(self.stop),
+        );
+        if let Some(append) = &self.append {
+            line.push_str(&format!(" --append {}", shell_quoted(append)));
+        }
+        line
+    }
+
+    fn patience(&self) -> u32 {
+        self.accel.patience.saturating_mul(self.firmware.patience).max(1)
+    }
+
+    /// Wall time for the whole run.
+    pub fn deadline(&self) -> Duration {
+        let default = self.scenario.timeout.saturating_mul(self.patience());
+        Duration::from_secs(u64::from(self.timeout.unwrap_or(default)))
+    }
+
+    /// Wall time without a byte on the console.
+    pub fn idle(&self) -> Duration {
+        let idle = Duration::from_secs(u64::from(self.scenario.idle.saturating_mul(self.patience())));
+        idle.min(self.deadline())
+    }
+
+    /// The kernel command line. What comes later wins in the kernel, so a person can override.
+    pub fn command_line(&self, nonce: u64) -> String {
+        let mut parts = vec![
+            format!("run.nonce={nonce:016x}"),
+            format!("run.hold={HOLD_MS}"),
+            format!("panic.kexec={}", value_name(self.kexec)),
+            format!("panic.stop={}", value_name(self.stop)),
+            format!("panic.scale={}", self.accel.panic_scale),
+        ];
+        parts.extend([self.scenario.command_line.trim().to_owned()]);
+        parts.extend(self.append.iter().map(|append| append.trim().to_owned()));
+        parts.retain(|part| !part.is_empty());
+        parts.join(" ")
+    }
+
+    /// The emulator, as the machine file or the environment says.
+    pub fn binary(&self) -> PathBuf {
+        match std::env::var_os(&self.machine.qemu.environment) {
+            Some(path) if !path.is_empty() => path.into(),
+            _ => PathBuf::from(&self.machine.qemu.binary),
+        }
+    }
+
+    /// Arguments that make the machine: everything but how the runner talks to it.
+    pub fn machine_arguments(&self, kernel: &Path, run: &Path, nonce: u64) -> Vec<String> {
+        let qemu = &self.machine.qemu;
+        let command_line = self.command_line(nonce);
+        let fill = |argument: &String| {
+            argument
+                .replace("{cpus}", &self.cpus.to_string())
+                .replace("{memory}", &self.memory.to_string())
+                .replace("{run}", &run.display().to_string())
+                .replace("{kernel}", &kernel.display().to_string())
+                .replace("{command_line}", &command_line)
+        };
+        let lists = [
+            &qemu.arguments,
+            &self.accel.arguments,
+            &self.firmware.arguments,
+            &self.scenario.qemu_arguments,
+            &qemu.kernel_arguments,
+        ];
+        let mut arguments = vec![
+            "-smp".to_owned(),
+            self.cpus.to_string(),
+            "-m".to_owned(),
+            format!("{}M", self.memory),
+            "-display".to_owned(),
+            "none".to_owned(),
+            "-no-reboot".to_owned(),
+        ];
+        arguments.extend(lists.into_iter().flatten().map(fill));
+        arguments
+    }
+
+    /// The line to paste: the same machine, its console and monitor on the terminal.
+    pub fn paste_line(&self, kernel: &Path, run: &Path, nonce: u64) -> String {
+        let mut words = vec![self.binary().display().to_string()];
+        words.extend(self.machine_arguments(kernel, run, nonce));
+        words.extend(["-serial".to_owned(), "mon:stdio".to_owned()]);
+        words.iter().map(|word| shell_quoted(word)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn pick<'c>(choices: &'c [Choice], wanted: &str, what: &str) -> Result<&'c Choice> {
+    let known: Vec<_> = choices.iter().map(|choice| choice.name.clone()).collect();
+    choices.iter().find(|choice| choice.name == wanted).ok_or_else(|| data::unknown(what, wanted, &known))
+}
+
+fn pick_accel<'c>(machine: &'c Machine, wanted: &str) -> Result<&'c Choice> {
+    let choices = &machine.qemu.accel;
+    if wanted != "auto" {
+        let mut known: Vec<_> = choices.iter().map(|choice| choice.name.clone()).collect();
+        known.insert(0, "auto".into());
+        return choices
+            .iter()
+            .find(|choice| choice.name == wanted)
+            .ok_or_else(|| data::unknown(&format!("{} has no accelerator", machine.name), wanted, &known));
+    }
+    choices.iter().find(|choice| works_here(choice)).ok_or_else(|| {
+        environment(format!("none of the accelerators of machines/{}.toml works here", machine.name))
+    })
+}
+
+/// True if what the choice needs is here.
+pub fn works_here(choice: &Choice) -> bool {
+    choice.needs.as_deref().is_none_or(|file| usable(Path::new(file)))
+}
+
+fn usable(file: &Path) -> bool {
+    std::fs::OpenOptions::new().read(true).write(true).open(file).is_ok()
+}
+
+/// A word as a shell needs it.
+pub fn shell_quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// A number that tells this run from every other; never 0.
+pub fn nonce() -> Result<u64> {
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes))
+        .or_environment(|| "cannot read /dev/urandom".into())?;
+    Ok(u64::from_ne_bytes(bytes).max(1))
+}

@@ -1,0 +1,362 @@
+//! One emulator, from start to end: the console is read and typed on, QMP is spoken, three clocks
+//! run (deadline, silence, and the guest's own `hold`), and everything is written to files as it
+//! comes, so that a run that hangs has left its traces.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ChildStdin, ExitStatus};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::emulator::{Emulator, Input, STDERR, create};
+use super::folder::Folder;
+use super::inspect::{Inspection, Target};
+use super::kill::Leash;
+use super::plan::Plan;
+use super::qmp::{Message, Qmp};
+use super::{Ended, Evidence, Observer};
+use crate::error::{Classed, environment};
+use crate::events::{Event, EventLog};
+
+/// How long a QMP command may take: the emulator's main loop shares two busy cores.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// How long a guest that is meant to stay is watched after its `final` event.
+const STAY: Duration = Duration::from_secs(2);
+/// Bytes of console after which a run is out of its mind.
+const CONSOLE_LIMIT: usize = 8 << 20;
+
+/// An emulator that runs.
+pub struct Session<'a> {
+    plan: &'a Plan,
+    folder: &'a Folder,
+    observer: &'a mut dyn Observer,
+    leash: Leash,
+    typing: Option<ChildStdin>,
+    inputs: Receiver<Input>,
+    pub(super) qmp: Qmp,
+    console_file: File,
+    partial: Vec<u8>,
+    console_bytes: usize,
+    console_open: bool,
+    started: Instant,
+    last_sound: Instant,
+    /// When a guest that is meant to stay may be ended.
+    stay_until: Option<Instant>,
+    /// True while the runner itself has stopped the machine.
+    pub(super) holding: bool,
+    stopped: Option<String>,
+    hold_due: Option<Event>,
+    done_inputs: Vec<bool>,
+    debugging: bool,
+    log: EventLog,
+    console: Vec<String>,
+    shutdowns: Vec<String>,
+    inspections: Vec<Inspection>,
+    inspection_problems: Vec<String>,
+}
+
+/// Starts the emulator, sees the run through, and returns what it left behind. `target` says what
+/// to read when the guest holds. With `debugging` the machine waits for a debugger and
+/// nothing is ever given up.
+pub fn run(
+    plan: &Plan,
+    folder: &Folder,
+    arguments: &[String],
+    target: &Target,
+    debugging: bool,
+    observer: &mut dyn Observer,
+) -> Result<Evidence> {
+    let mut session = Session::start(plan, folder, arguments, debugging, observer)?;
+    let ended = session.listen(target)?;
+    session.leash.kill();
+    session.drain();
+    let stderr = std::fs::read(folder.file(STDERR)).unwrap_or_default();
+    Ok(Evidence {
+        log: session.log,
+        console: session.console,
+        ended,
+        shutdowns: session.shutdowns,
+        inspections: session.inspections,
+        inspection_problems: session.inspection_problems,
+        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        wall: session.started.elapsed(),
+    })
+}
+
+impl<'a> Session<'a> {
+    fn start(
+        plan: &'a Plan,
+        folder: &'a Folder,
+        arguments: &[String],
+        debugging: bool,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Self> {
+        let Emulator { leash, typing, inputs, qmp } = Emulator::start(plan, folder, arguments, debugging)?;
+        let console_file = create(folder, "console.log")?;
+        let now = Instant::now();
+        Ok(Session {
+            plan,
+            folder,
+            observer,
+            leash,
+            typing,
+            inputs,
+            qmp,
+            console_file,
+            partial: Vec::new(),
+            console_bytes: 0,
+            console_open: true,
+            started: now,
+            last_sound: now,
+            stay_until: None,
+            holding: false,
+            stopped: None,
+            hold_due: None,
+            done_inputs: vec![false; plan.scenario.input.len()],
+            debugging,
+            log: EventLog::default(),
+            console: Vec::new(),
+            shutdowns: Vec::new(),
+            inspections: Vec::new(),
+            inspection_problems: Vec::new(),
+        })
+    }
+
+    /// The run itself.
+    fn listen(&mut self, target: &Target) -> Result<Ended> {
+        let mut greeted = false;
+        loop {
+            match self.inputs.recv_timeout(Duration::from_millis(20)) {
+                Ok(Input::Qmp(Message::Greeting)) => {
+                    greeted = true;
+                    self.command("qmp_capabilities", Value::Null);
+                    if !self.debugging {
+                        self.command("cont", Value::Null);
+                    }
+                    self.last_sound = Instant::now();
+                }
+                Ok(input) => self.take(input),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(20)),
+            }
+            if let Some(event) = self.hold_due.take() {
+                self.hold(target, &event);
+            }
+            if let Some(status) = self.exit_status()? {
+                if !greeted {
+                    return Err(self.did_not_start(status));
+                }
+                return Ok(match (status.code(), status.signal()) {
+                    (Some(code), _) => Ended::Exit(code),
+                    (None, signal) => Ended::Signal(signal.unwrap_or(0)),
+                });
+            }
+            if let Some(ended) = self.give_up() {
+                return Ok(ended);
+            }
+        }
+    }
+
+    fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+        self.leash.child().try_wait().or_environment(|| "cannot wait for the emulator".into())
+    }
+
+    fn did_not_start(&self, status: ExitStatus) -> anyhow::Error {
+        let stderr = std::fs::read_to_string(self.folder.file(STDERR)).unwrap_or_default();
+        let reason = match stderr.trim() {
+            "" => status.to_string(),
+            text => text.to_owned(),
+        };
+        environment(format!("{} did not start: {reason}", self.plan.binary().display()))
+    }
+
+    fn give_up(&mut self) -> Option<Ended> {
+        if let Some(state) = self.stopped.take() {
+            return Some(Ended::Stopped(state));
+        }
+        let now = Instant::now();
+        if self.stay_until.is_some_and(|until| now >= until) {
+            return Some(Ended::Stayed);
+        }
+        if self.debugging {
+            return None;
+        }
+        let ended = if self.console_bytes > CONSOLE_LIMIT || now - self.started >= self.plan.deadline() {
+            Ended::Deadline(now - self.started)
+        } else if now - self.last_sound >= self.plan.idle() {
+            Ended::Idle(self.plan.idle())
+        } else {
+            return None;
+        };
+        self.observer.note(self.started.elapsed(), "giving up; looking where every CPU is");
+        self.last_look("registers-at-the-end.txt");
+        Some(ended)
+    }
+
+    /// Takes one input. Never waits.
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Console(bytes) => {
+                self.last_sound = Instant::now();
+                self.console_bytes += bytes.len();
+                let _ = self.console_file.write_all(&bytes);
+                self.partial.extend_from_slice(&bytes);
+                while let Some(end) = self.partial.iter().position(|&byte| byte == b'\n') {
+                    let line: Vec<u8> = self.partial.drain(..=end).collect();
+                    self.line(&line);
+                }
+            }
+            Input::ConsoleClosed => {
+                self.console_open = false;
+                let rest = std::mem::take(&mut self.partial);
+                if !rest.is_empty() {
+                    self.line(&rest);
+                }
+            }
+            Input::Qmp(Message::Event { name, data }) => self.monitor_event(&name, &data),
+            Input::Qmp(_) => {}
+        }
+    }
+
+    fn monitor_event(&mut self, name: &str, data: &Value) {
+        match name {
+            "SHUTDOWN" => {
+                let reason = data.get("reason").and_then(Value::as_str).unwrap_or("unknown");
+                self.shutdowns.push(reason.to_owned());
+            }
+            // Nobody asked for it: a fatal error of the accelerator, or a debugger.
+            "STOP" if !self.holding && !self.debugging && self.shutdowns.is_empty() => {
+                self.stopped = Some("stopped by the emulator".into());
+            }
+            _ => {}
+        }
+    }
+
+    fn line(&mut self, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes).trim_end_matches(['\r', '\n']).to_owned();
+        self.console.push(text.clone());
+        let events = self.log.feed(self.console.len(), &text).to_vec();
+        self.observer.line(self.started.elapsed(), &text, &events);
+        for event in events {
+            self.react(event);
+        }
+    }
+
+    fn react(&mut self, event: Event) {
+        for number in 0..self.done_inputs.len() {
+            let input = &self.plan.scenario.input[number];
+            if self.done_inputs[number] || !event.is(&input.after) {
+                continue;
+            }
+            self.done_inputs[number] = true;
+            if let Some(text) = &input.send {
+                self.observer.note(self.started.elapsed(), &format!("typing {text:?}"));
+                self.type_bytes(text.as_bytes());
+            }
+            if let Some(command) = &input.qmp {
+                self.observer.note(self.started.elapsed(), &format!("QMP {command}"));
+                self.command(command, Value::Null);
+            }
+        }
+        if event.is("final") && self.plan.ending.stays {
+            self.stay_until = Some(Instant::now() + STAY);
+        }
+        if event.is("hold") {
+            self.hold_due = Some(event);
+        }
+    }
+
+    /// The guest holds still and says so: look at it from outside, then let it go on.
+    fn hold(&mut self, target: &Target, event: &Event) {
+        self.observer.note(self.started.elapsed(), "the guest holds: reading its memory and registers");
+        let number = self.inspections.len();
+        match Inspection::take(self, target, event.stream, number) {
+            Ok(inspection) => self.inspections.push(inspection),
+            Err(error) => self.inspection_problems.push(crate::error::one_line(&error)),
+        }
+        self.type_bytes(b"g");
+        self.last_sound = Instant::now();
+        if self.stay_until.is_some() {
+            self.stay_until = Some(Instant::now() + STAY);
+        }
+    }
+
+    fn type_bytes(&mut self, bytes: &[u8]) {
+        if let Some(typing) = &mut self.typing {
+            // A guest that is gone is noticed by its exit.
+            let _ = typing.write_all(bytes).and_then(|()| typing.flush());
+        }
+    }
+
+    fn command(&mut self, command: &str, arguments: Value) {
+        // An emulator that is gone is noticed by its exit.
+        let _ = self.qmp.send(command, arguments);
+    }
+
+    /// The run's folder.
+    pub(super) fn folder(&self) -> &Folder {
+        self.folder
+    }
+
+    /// Sends a command and waits for its answer, while console and events go on being taken.
+    pub(super) fn ask(&mut self, command: &str, arguments: Value) -> Result<Value> {
+        let id = self.qmp.send(command, arguments).or_environment(|| format!("QMP {command}"))?;
+        let until = Instant::now() + ANSWER_LIMIT;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            match self.inputs.recv_timeout(left.min(Duration::from_millis(50))) {
+                Ok(Input::Qmp(Message::Answer { id: answered, result })) if answered == id => {
+                    return result.map_err(|error| environment(format!("QMP {command}: {error}")));
+                }
+                Ok(input) => self.take(input),
+                Err(_) => {
+                    if self.exit_status()?.is_some() {
+                        return Err(environment(format!("QMP {command}: the emulator has exited")));
+                    }
+                }
+            }
+        }
+        Err(environment(format!("QMP {command}: no answer within {} s", ANSWER_LIMIT.as_secs())))
+    }
+
+    /// Lets the guest run for a moment.
+    pub(super) fn let_run(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            if let Ok(input) = self.inputs.recv_timeout(left) {
+                self.take(input);
+            }
+        }
+    }
+
+    /// Registers of a guest that is about to be killed, for whoever reads the folder.
+    fn last_look(&mut self, name: &str) {
+        self.holding = true;
+        let answer = self.ask("human-monitor-command", json!({ "command-line": "info registers -a" }));
+        if let Ok(Value::String(text)) = answer {
+            let _ = self.folder.write(name, &text);
+        }
+    }
+
+    /// Takes what is still in the pipes of a dead emulator.
+    fn drain(&mut self) {
+        let until = Instant::now() + Duration::from_secs(2);
+        while self.console_open && Instant::now() < until {
+            match self.inputs.recv_timeout(Duration::from_millis(50)) {
+                Ok(input) => self.take(input),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        while let Ok(input) = self.inputs.recv_timeout(Duration::from_millis(20)) {
+            self.take(input);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,0 +1,217 @@
+//! One run with everything around it: kernel in, verdict out. And the command `cargo xtask qemu`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::cli::QemuArgs;
+use crate::error::{Classed, unexpected, usage};
+use crate::machine::Machine;
+use crate::qemu::emulator::debugger_line;
+use crate::qemu::folder::Folder;
+use crate::qemu::inspect::Target;
+use crate::qemu::plan::{self, Plan, Planned};
+use crate::qemu::session;
+use crate::qemu::{Ended, Evidence, Observer};
+use crate::report::{self, BOLD, DIM, Live, YELLOW, paint, say};
+use crate::scenario::{Scenario, value_name};
+use crate::symbols::Symbols;
+use crate::verdict::{self, Facts, Verdict};
+use crate::workspace::Workspace;
+use crate::{build, setup};
+
+/// A run and what came of it.
+pub struct RunResult {
+    /// What was asked for.
+    pub plan: Plan,
+    /// What it left behind.
+    pub evidence: Evidence,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// Its folder, as a person in the root would type it.
+    pub folder_shown: PathBuf,
+    /// The emulator's line, to paste.
+    pub paste_line: String,
+    folder: Folder,
+    nonce: u64,
+}
+
+/// Runs a plan with a kernel.
+pub fn run(
+    workspace: &Workspace,
+    plan: &Plan,
+    kernel: &Path,
+    debugging: bool,
+    observer: &mut dyn Observer,
+) -> Result<RunResult> {
+    let nonce = plan::nonce()?;
+    let symbols = Symbols::read(kernel)?;
+    let target = Target::find(&symbols, plan.machine.memory.physical_bias);
+    let folder = Folder::create(workspace, &plan.machine.name, &plan.scenario.name, nonce)?;
+    let paste_line = plan.paste_line(kernel, folder.path(), nonce);
+    folder.write("qemu.txt", &format!("{paste_line}\n"))?;
+    let arguments = plan.machine_arguments(kernel, folder.path(), nonce);
+    observer.image(&symbols);
+    let evidence = session::run(plan, &folder, &arguments, &target, debugging, observer)?;
+    let verdict = verdict::judge(&Facts::new(plan, nonce, &symbols, &evidence));
+    let folder_shown = workspace.relative(folder.path()).to_path_buf();
+    let plan = plan.clone();
+    let result = RunResult { plan, evidence, verdict, folder_shown, paste_line, folder, nonce };
+    result.folder.write("verdict.json", &format!("{:#}\n", result.to_json()))?;
+    Ok(result)
+}
+
+impl RunResult {
+    /// One of many: a good one keeps its verdict and its console, and gives back the rest.
+    pub fn shrink(&mut self) {
+        if self.verdict.passed() {
+            self.folder.drop_memory();
+            self.evidence.inspections.clear();
+        }
+    }
+
+    /// Everything as data.
+    pub fn to_json(&self) -> Value {
+        let plan = &self.plan;
+        let events = self.evidence.log.events.iter().map(|event| {
+            let fields = event.fields.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str())));
+            json!({
+                "stream": event.stream.name(), "sequence": event.sequence, "cpu": event.cpu,
+                "at_ns": event.at_ns, "kind": event.kind, "fields": Value::Object(fields.collect()),
+            })
+        });
+        let ended = match &self.evidence.ended {
+            Ended::Exit(code) => json!({ "exit": code }),
+            Ended::Signal(signal) => json!({ "signal": signal }),
+            Ended::Idle(time) => json!({ "idle_s": time.as_secs() }),
+            Ended::Deadline(time) => json!({ "deadline_s": time.as_secs() }),
+            Ended::Stopped(state) => json!({ "stopped": state }),
+            Ended::Stayed => json!({ "stayed": true }),
+        };
+        json!({
+            "title": plan.title(),
+            "passed": self.verdict.passed(),
+            "machine": plan.machine.name, "scenario": plan.scenario.name, "cpus": plan.cpus,
+            "memory_mib": plan.memory, "accel": plan.accel.name, "firmware": plan.firmware.name,
+            "kexec": value_name(plan.kexec), "stop": value_name(plan.stop),
+            "panic_scale": plan.accel.panic_scale,
+            "nonce": format!("{:016x}", self.nonce),
+            "ended": ended, "shutdowns": self.evidence.shutdowns,
+            "wall_ms": self.evidence.wall.as_millis() as u64,
+            "checks": self.verdict.checks,
+            "events": events.collect::<Vec<_>>(),
+            "folder": self.folder_shown, "qemu": self.paste_line, "rerun": plan.rerun(),
+        })
+    }
+}
+
+/// Writes data to a file.
+pub fn write_json(path: &Path, value: &Value) -> Result<()> {
+    std::fs::write(path, format!("{value:#}\n")).or_environment(|| format!("cannot write {}", path.display()))
+}
+
+/// `cargo xtask qemu`
+pub fn command(workspace: &Workspace, args: &QemuArgs) -> Result<()> {
+    if args.list {
+        return list(workspace);
+    }
+    let machine = match &args.machine {
+        Some(name) => Machine::load(workspace, name)?,
+        None => return Err(no_machine(workspace)?),
+    };
+    let scenario = match &args.run.scenario {
+        Some(name) => Scenario::load(workspace, name)?,
+        None => Scenario::default(workspace)?,
+    };
+    let plan = match Plan::make(machine, scenario, &args.run)? {
+        Planned::Run(plan) => plan,
+        Planned::NotApplicable(reason) => {
+            say!("{}: {reason}", paint(YELLOW, "n/a"));
+            if let Some(path) = &args.json {
+                write_json(path, &json!({ "passed": true, "not_applicable": reason, "runs": [] }))?;
+            }
+            return Ok(());
+        }
+    };
+    setup::ensure(&plan.machine)?;
+    let kernel = build::kernel(workspace, &plan.machine)?;
+    let results = repeat(workspace, &plan, &kernel, args)?;
+    let failed = results.iter().filter(|result| !result.verdict.passed()).count();
+    if let Some(path) = &args.json {
+        let runs: Vec<_> = results.iter().map(RunResult::to_json).collect();
+        write_json(path, &json!({ "passed": failed == 0, "runs": runs }))?;
+    }
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(unexpected(match results.len() {
+        1 => "the run did not end as expected".to_owned(),
+        count => format!("{failed} of {count} runs did not end as expected"),
+    }))
+}
+
+fn repeat(workspace: &Workspace, plan: &Plan, kernel: &Path, args: &QemuArgs) -> Result<Vec<RunResult>> {
+    let mut results = Vec::new();
+    say!("{} {}: {}", paint(BOLD, "Running"), plan.title(), paint(DIM, &plan.scenario.summary));
+    for number in 1..=args.repeat {
+        if args.gdb {
+            say!("  the machine waits; start the debugger with\n  {}", debugger_line(kernel));
+        }
+        let mut result = if args.repeat == 1 {
+            run(workspace, plan, kernel, args.gdb, &mut Live::default())?
+        } else {
+            run(workspace, plan, kernel, false, &mut crate::qemu::Unobserved)?
+        };
+        if args.repeat == 1 {
+            say!("{}", report::summary(&result).trim_end());
+        } else {
+            say!("{number:>4}/{} {}", args.repeat, report::one_line(&result));
+            result.shrink();
+            if !result.verdict.passed() {
+                say!("{}", report::console_tail(&result).trim_end());
+            }
+        }
+        results.push(result);
+    }
+    if args.repeat > 1 {
+        let good = results.iter().filter(|result| result.verdict.passed()).count();
+        say!("{} {good} of {} as expected", paint(BOLD, "Repeated"), results.len());
+    }
+    Ok(results)
+}
+
+/// Somebody typed the bare command.
+pub fn no_machine(workspace: &Workspace) -> Result<anyhow::Error> {
+    let names = Machine::names(workspace)?;
+    let first = names.last().map(String::as_str).unwrap_or_default();
+    let names = names.join(", ");
+    Ok(usage(format!(
+        "which machine? There are: {names}. For example `cargo xtask qemu {first}`; `--list` shows more"
+    )))
+}
+
+/// `cargo xtask qemu --list`
+fn list(workspace: &Workspace) -> Result<()> {
+    say!("{}", paint(BOLD, "Machines"));
+    for name in Machine::names(workspace)? {
+        let machine = Machine::load(workspace, &name)?;
+        let (cpus, memory) = (&machine.cpus, &machine.memory);
+        say!("  {name:<22} {}", machine.summary);
+        let (default, most, mib) = (cpus.default, cpus.maximum, memory.default_mib);
+        say!("  {:<22}   {default} CPUs (1 to {most}), {mib} MiB", "");
+        for (option, choices) in [("accel", &machine.qemu.accel), ("firmware", &machine.qemu.firmware)] {
+            for choice in choices {
+                let option = format!("--{option} {}", choice.name);
+                say!("{}", paint(DIM, format_args!("  {:<22}   {option:<20} {}", "", choice.summary)));
+            }
+        }
+    }
+    say!("{}", paint(BOLD, "Scenarios"));
+    for scenario in Scenario::all(workspace)? {
+        let marks = if scenario.default { " (runs when none is named)" } else { "" };
+        say!("  {:<22} {}{marks}", scenario.name, scenario.summary);
+    }
+    say!("\nRun one with: cargo xtask qemu MACHINE --scenario NAME");
+    Ok(())
+}

@@ -1,0 +1,370 @@
+//! Scenarios: who panics, how and when, and what has to come of it, read from
+//! `scenarios/<name>.toml`. No scenario is named in this program.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::data;
+use crate::machine::Machine;
+use crate::workspace::Workspace;
+
+/// When the panic path jumps into the crash image.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kexec {
+    /// Before the informing notifiers
+    Pre,
+    /// After the notifiers
+    Post,
+    /// Never
+    Off,
+}
+
+/// Which rungs the stop ladder has.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stop {
+    /// A maskable IPI first, an NMI for those who do not answer
+    IpiNmi,
+    /// The NMI at once
+    Nmi,
+}
+
+/// The name of a clap value, as it is typed.
+pub fn value_name<T: ValueEnum>(value: T) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// One file of `scenarios/`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Its name: the file's name without the suffix, and what people type.
+    pub name: String,
+    /// One line for lists.
+    pub summary: String,
+    /// `cargo xtask qemu` without `--scenario` runs this one. One file has it.
+    #[serde(default)]
+    pub default: bool,
+    /// Machines it has a meaning on; all if empty.
+    #[serde(default)]
+    pub machines: Vec<String>,
+    /// Accelerators it has a meaning on; all if empty. For what some hypervisors cannot run.
+    #[serde(default)]
+    pub accels: Vec<String>,
+    /// Added to the kernel command line.
+    #[serde(default)]
+    pub command_line: String,
+    /// Arguments added to the emulator's.
+    #[serde(default)]
+    pub qemu_arguments: Vec<String>,
+    /// How many CPUs it needs.
+    #[serde(default)]
+    pub cpus: CpuRange,
+    /// Values of `--kexec` it has a meaning with; the first one is the default.
+    #[serde(default = "all_kexec")]
+    pub kexec: Vec<Kexec>,
+    /// Values of `--stop` it has a meaning with; the first one is the default.
+    #[serde(default = "all_stop")]
+    pub stop: Vec<Stop>,
+    /// Seconds of wall time that a run may take, before it is multiplied by the patience of
+    /// accelerator and firmware.
+    #[serde(default = "default_timeout")]
+    pub timeout: u32,
+    /// Seconds of wall time without a byte on the console after which a run is given up,
+    /// multiplied likewise.
+    #[serde(default = "default_idle")]
+    pub idle: u32,
+    /// What the runner does when it sees an event.
+    #[serde(default)]
+    pub input: Vec<Input>,
+    /// Rows of `cargo xtask test`.
+    #[serde(default)]
+    pub suite: SuiteRows,
+    /// What has to come of it.
+    pub expect: Expect,
+}
+
+fn all_kexec() -> Vec<Kexec> {
+    vec![Kexec::Post, Kexec::Pre, Kexec::Off]
+}
+
+fn all_stop() -> Vec<Stop> {
+    vec![Stop::IpiNmi, Stop::Nmi]
+}
+
+fn default_timeout() -> u32 {
+    60
+}
+
+fn default_idle() -> u32 {
+    20
+}
+
+/// `[cpus]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CpuRange {
+    /// Fewer make no sense: `n/a`.
+    #[serde(default = "one")]
+    pub minimum: u32,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+impl Default for CpuRange {
+    fn default() -> Self {
+        CpuRange { minimum: 1, reason: String::new() }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// `[[input]]`: one action, the first time an event is seen.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Kind of the event, or `stream/kind`.
+    pub after: String,
+    /// Bytes typed on the console.
+    #[serde(default)]
+    pub send: Option<String>,
+    /// QMP command, without arguments.
+    #[serde(default)]
+    pub qmp: Option<String>,
+}
+
+/// `[suite]`: rows beyond the machine's first accelerator and firmware.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SuiteRows {
+    /// Also on every other firmware of the machine.
+    #[serde(default)]
+    pub every_firmware: bool,
+    /// Also on every other accelerator of the machine that works here.
+    #[serde(default)]
+    pub every_accel: bool,
+}
+
+/// `[expect]`. The tables `[expect.pre]`, `[expect.post]` and `[expect.off]` override single keys
+/// for that value of `--kexec`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// Reason of the claim.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The CPU that owns the panic: a number, or `any`.
+    #[serde(default)]
+    pub owner: Option<Owner>,
+    /// Steps after the claim as `name:outcome`, in order, complete.
+    #[serde(default)]
+    pub steps: Option<Vec<String>>,
+    /// Notifiers as `class/name:outcome`, in order, complete.
+    #[serde(default)]
+    pub notifiers: Option<Vec<String>>,
+    /// How the run ends: a name under the machine's `[ending]`.
+    #[serde(default)]
+    pub ending: Option<String>,
+    /// True if a capture kernel runs and vouches for what it found.
+    #[serde(default)]
+    pub capture: Option<bool>,
+    /// State of the CPUs that do not own the panic.
+    #[serde(default)]
+    pub cpu_states: Option<String>,
+    /// States of single CPUs, by number, where they differ.
+    #[serde(default)]
+    pub cpu_state: BTreeMap<String, String>,
+    /// What stopped single CPUs, by number.
+    #[serde(default)]
+    pub rung: BTreeMap<String, String>,
+    /// False if stopped CPUs were not in the load yet, or have left it.
+    #[serde(default)]
+    pub workload: Option<bool>,
+    /// Action of the `final` event.
+    #[serde(default)]
+    pub action: Option<String>,
+    /// Re-entries, exactly.
+    #[serde(default)]
+    pub reentries: Option<u32>,
+    /// Keys that the kernel has to complain about in `config` events, in their order.
+    #[serde(default)]
+    pub config_problems: Option<Vec<String>>,
+    /// Milliseconds of guest time from claim to the jump or the final action, before they are
+    /// multiplied by `panic.scale`.
+    #[serde(default)]
+    pub bound_ms: Option<u64>,
+    /// Overrides for `--kexec pre`.
+    #[serde(default)]
+    pub pre: Option<Box<Expect>>,
+    /// Overrides for `--kexec post`.
+    #[serde(default)]
+    pub post: Option<Box<Expect>>,
+    /// Overrides for `--kexec off`.
+    #[serde(default)]
+    pub off: Option<Box<Expect>>,
+}
+
+/// Who owns the panic.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected a CPU number or \"any\"")]
+pub enum Owner {
+    /// This CPU.
+    Cpu(u32),
+    /// `any`
+    Word(AnyCpu),
+}
+
+/// The word for "one of them, no matter which".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnyCpu {
+    /// `any`
+    Any,
+}
+
+impl Expect {
+    /// What is expected with this value of `--kexec`.
+    pub fn resolve(&self, kexec: Kexec) -> Expect {
+        let over = match kexec {
+            Kexec::Pre => self.pre.as_deref(),
+            Kexec::Post => self.post.as_deref(),
+            Kexec::Off => self.off.as_deref(),
+        };
+        let mut merged = Expect { pre: None, post: None, off: None, ..self.clone() };
+        let Some(over) = over.cloned() else { return merged };
+        macro_rules! override_with {
+            ($($field:ident),*) => { $(if over.$field.is_some() { merged.$field = over.$field; })* };
+        }
+        override_with!(reason, owner, steps, notifiers, ending, capture, cpu_states, workload);
+        override_with!(action, reentries, config_problems, bound_ms);
+        merged.cpu_state.extend(over.cpu_state);
+        merged.rung.extend(over.rung);
+        merged
+    }
+}
+
+impl Scenario {
+    /// Every scenario's name.
+    pub fn names(workspace: &Workspace) -> Result<Vec<String>> {
+        data::names(&workspace.scenarios())
+    }
+
+    /// Reads a scenario; an unknown name is a usage error that lists the known ones.
+    pub fn load(workspace: &Workspace, name: &str) -> Result<Self> {
+        let known = Self::names(workspace)?;
+        if !known.iter().any(|candidate| candidate == name) {
+            return Err(data::unknown("no scenario", name, &known));
+        }
+        let path = workspace.scenarios().join(format!("{name}.toml"));
+        Self::parse(&data::text(&path)?, workspace.relative(&path))
+    }
+
+    /// Reads every scenario, in the order of their names.
+    pub fn all(workspace: &Workspace) -> Result<Vec<Self>> {
+        Self::names(workspace)?.iter().map(|name| Self::load(workspace, name)).collect()
+    }
+
+    /// The scenario that runs when none is named.
+    pub fn default(workspace: &Workspace) -> Result<Self> {
+        Self::all(workspace)?.into_iter().find(|scenario| scenario.default).ok_or_else(|| {
+            crate::error::usage("scenarios/: no file has `default = true`; name one with --scenario")
+        })
+    }
+
+    /// Parses and checks the text of a scenario file. `shown` is its path for messages.
+    pub fn parse(text: &str, shown: &Path) -> Result<Self> {
+        let scenario: Scenario = data::parse(text, shown)?;
+        let wrong = |key: &str, message: &str| Err(data::mistake(text, shown, key, message));
+        let file = shown.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if scenario.name != file {
+            return wrong("name", &format!("`{}` is not the file's name `{file}`", scenario.name));
+        }
+        if scenario.kexec.is_empty() {
+            return wrong("kexec", "must not be empty; leave the key out for every value");
+        }
+        if scenario.stop.is_empty() {
+            return wrong("stop", "must not be empty; leave the key out for every value");
+        }
+        if scenario.timeout == 0 {
+            return wrong("timeout", "must be at least 1 second");
+        }
+        if scenario.idle == 0 {
+            return wrong("idle", "must be at least 1 second");
+        }
+        for input in &scenario.input {
+            if input.send.is_some() == input.qmp.is_some() {
+                return wrong("after", "an [[input]] has either `send` or `qmp`");
+            }
+        }
+        for &kexec in &scenario.kexec {
+            if let Err((key, message)) = scenario.expect.resolve(kexec).check(kexec) {
+                return wrong(key, &message);
+            }
+        }
+        Ok(scenario)
+    }
+
+    /// Why this scenario has no meaning in this place, if it has none.
+    pub fn not_applicable(
+        &self,
+        machine: &Machine,
+        cpus: u32,
+        accel: &str,
+        kexec: Kexec,
+        stop: Stop,
+    ) -> Option<String> {
+        let name = &self.name;
+        if !self.machines.is_empty() && !self.machines.contains(&machine.name) {
+            return Some(format!(
+                "`{name}` is not for {}, only for {}",
+                machine.name,
+                self.machines.join(", ")
+            ));
+        }
+        if !self.accels.is_empty() && !self.accels.iter().any(|known| known == accel) {
+            return Some(format!("`{name}` cannot run on {accel}, only on {}", self.accels.join(", ")));
+        }
+        if cpus < self.cpus.minimum {
+            let reason =
+                if self.cpus.reason.is_empty() { String::new() } else { format!(": {}", self.cpus.reason) };
+            return Some(format!("`{name}` needs {} CPUs, this run has {cpus}{reason}", self.cpus.minimum));
+        }
+        if !self.kexec.contains(&kexec) {
+            return Some(format!("`{name}` has no meaning with --kexec {}", value_name(kexec)));
+        }
+        if !self.stop.contains(&stop) {
+            return Some(format!("`{name}` has no meaning with --stop {}", value_name(stop)));
+        }
+        None
+    }
+}
+
+impl Expect {
+    /// Finds what a run could not be judged by. The error is a key and a message.
+    fn check(&self, kexec: Kexec) -> Result<(), (&'static str, String)> {
+        let kexec = value_name(kexec);
+        if self.ending.is_none() {
+            return Err((
+                "ending",
+                format!("missing for --kexec {kexec}: every run has to end in a known way"),
+            ));
+        }
+        if self.steps.is_none() {
+            return Err(("steps", format!("missing for --kexec {kexec}")));
+        }
+        for (key, list) in [("steps", &self.steps), ("notifiers", &self.notifiers)] {
+            if let Some(odd) = list.iter().flatten().find(|item| !item.contains(':')) {
+                return Err((key, format!("`{odd}` is not of the form name:outcome")));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,73 @@
+//! Looking: what this machine has. Changes nothing.
+
+use std::process::Command;
+
+use super::plan::{Compiler, Emulator, Probe, Rights};
+use crate::machine::Machine;
+use crate::toolchain::{self, Kit, Toolchain, on_path, output};
+
+/// Looks for everything that the given machines need.
+pub fn look(machines: &[&Machine]) -> Probe {
+    let candidates = toolchain::candidates();
+    let preferred = toolchain::with_library(&candidates)
+        .or_else(|| candidates.iter().find(|candidate| candidate.new_enough()))
+        .or_else(|| candidates.first());
+    Probe {
+        compiler: preferred.map(compiler),
+        kit: Kit::find().map(|kit| kit.rung()),
+        linker: preferred.and_then(toolchain::linker),
+        emulators: machines.iter().map(|machine| emulator(machine)).collect(),
+        rustup: on_path("rustup"),
+        apt: on_path("apt-get").is_some(),
+        rights: rights(),
+        linker_packages: packages(machines, "linker"),
+    }
+}
+
+fn compiler(toolchain: &Toolchain) -> Compiler {
+    Compiler {
+        release: toolchain.release.clone(),
+        new_enough: toolchain.new_enough(),
+        rustup: toolchain.is_rustup(),
+        package: output(Command::new("dpkg-query").arg("--search").arg(&toolchain.rustc))
+            .and_then(|line| line.split_once(':').map(|(package, _)| package.to_owned())),
+        library: toolchain.library().is_some(),
+    }
+}
+
+fn emulator(machine: &Machine) -> Emulator {
+    let program = std::env::var(&machine.qemu.environment).unwrap_or_else(|_| machine.qemu.binary.clone());
+    let found = on_path(&program).and_then(|path| {
+        let version = output(Command::new(&path).arg("--version"))?;
+        Some(format!("{}, {}", path.display(), version.lines().next().unwrap_or("of unknown version")))
+    });
+    Emulator {
+        // A program that somebody named is not in a package.
+        packages: if program == machine.qemu.binary {
+            machine.debian.get("qemu").cloned().unwrap_or_default()
+        } else {
+            Vec::new()
+        },
+        binary: program,
+        environment: machine.qemu.environment.clone(),
+        found,
+    }
+}
+
+fn packages(machines: &[&Machine], need: &str) -> Vec<String> {
+    let mut packages: Vec<String> =
+        machines.iter().filter_map(|machine| machine.debian.get(need)).flatten().cloned().collect();
+    packages.sort();
+    packages.dedup();
+    packages
+}
+
+fn rights() -> Rights {
+    if rustix::process::geteuid().is_root() {
+        Rights::Root
+    } else if on_path("sudo").is_some() {
+        Rights::Sudo
+    } else {
+        Rights::None
+    }
+}

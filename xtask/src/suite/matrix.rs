@@ -1,0 +1,149 @@
+//! Which rows `cargo xtask test` runs.
+//!
+//! Every scenario on every machine: with the machine's own number of CPUs and every value of both
+//! axes; with each other number of CPUs and one pair of values, another one for each scenario, so
+//! that all pairs are met; and, where the scenario says so, on the other firmwares and accelerators.
+//! `--full` runs the whole product instead.
+
+use anyhow::Result;
+
+use crate::cli::RunArgs;
+use crate::machine::Machine;
+use crate::qemu::plan::{Plan, Planned, works_here};
+use crate::scenario::{Kexec, Scenario, Stop};
+use crate::workspace::Workspace;
+
+/// The rows, and those that are none.
+pub struct Matrix {
+    /// Every machine.
+    pub machines: Vec<Machine>,
+    /// What can be run.
+    pub plans: Vec<Plan>,
+    /// What has no meaning, and why.
+    pub not_applicable: Vec<String>,
+    /// What cannot be run here, and why.
+    pub skipped: Vec<String>,
+}
+
+impl Matrix {
+    /// Makes the rows.
+    pub fn new(workspace: &Workspace, full: bool) -> Result<Self> {
+        let machines = Machine::names(workspace)?
+            .iter()
+            .map(|name| Machine::load(workspace, name))
+            .collect::<Result<Vec<_>>>()?;
+        let scenarios = Scenario::all(workspace)?;
+        let mut matrix = Matrix {
+            machines: machines.clone(),
+            plans: Vec::new(),
+            not_applicable: Vec::new(),
+            skipped: Vec::new(),
+        };
+        for machine in &machines {
+            for (number, scenario) in scenarios.iter().enumerate() {
+                matrix.rows(machine, scenario, number, full)?;
+            }
+        }
+        Ok(matrix)
+    }
+
+    fn rows(&mut self, machine: &Machine, scenario: &Scenario, number: usize, full: bool) -> Result<()> {
+        let pairs = pairs(scenario);
+        let args = |cpus: u32, pair: (Kexec, Stop)| RunArgs {
+            cpus: Some(cpus),
+            kexec: Some(pair.0),
+            stop: Some(pair.1),
+            accel: "auto".into(),
+            ..RunArgs::default()
+        };
+        for (column, &cpus) in machine.suite.cpus.iter().enumerate() {
+            let all = full || cpus == machine.cpus.default;
+            let one = pairs[(number + column) % pairs.len()];
+            for &pair in if all { pairs.as_slice() } else { std::slice::from_ref(&one) } {
+                self.add(machine, scenario, &args(cpus, pair))?;
+            }
+        }
+        let base = args(machine.cpus.default, pairs[0]);
+        if scenario.suite.every_firmware {
+            for firmware in machine.qemu.firmware.iter().skip(1) {
+                self.add(
+                    machine,
+                    scenario,
+                    &RunArgs { firmware: Some(firmware.name.clone()), ..base.clone() },
+                )?;
+            }
+        }
+        if scenario.suite.every_accel {
+            let usual = machine.qemu.accel.iter().position(works_here);
+            for (place, accel) in machine.qemu.accel.iter().enumerate() {
+                if Some(place) == usual {
+                    continue;
+                }
+                if works_here(accel) {
+                    self.add(machine, scenario, &RunArgs { accel: accel.name.clone(), ..base.clone() })?;
+                } else {
+                    let needs = accel.needs.as_deref().unwrap_or_default();
+                    self.skipped.push(format!(
+                        "{}/{}/{}: {needs} is not there or may not be opened",
+                        machine.name, scenario.name, accel.name
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, machine: &Machine, scenario: &Scenario, args: &RunArgs) -> Result<()> {
+        match Plan::make(machine.clone(), scenario.clone(), args)? {
+            Planned::Run(plan) => self.plans.push(*plan),
+            Planned::NotApplicable(reason) => {
+                let reason = format!("{}: {reason}", machine.name);
+                if !self.not_applicable.contains(&reason) {
+                    self.not_applicable.push(reason);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Every pair of values that a scenario has a meaning with; its default first.
+fn pairs(scenario: &Scenario) -> Vec<(Kexec, Stop)> {
+    scenario.kexec.iter().flat_map(|&kexec| scenario.stop.iter().map(move |&stop| (kexec, stop))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    fn matrix(full: bool) -> Matrix {
+        Matrix::new(&Workspace::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..")), full).unwrap()
+    }
+
+    #[test]
+    fn every_scenario_meets_every_machine_it_is_for() {
+        let matrix = matrix(false);
+        let met: BTreeSet<_> =
+            matrix.plans.iter().map(|plan| (plan.machine.name.clone(), plan.scenario.name.clone())).collect();
+        let workspace = Workspace::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        for scenario in Scenario::all(&workspace).unwrap() {
+            for machine in &matrix.machines {
+                let meant = scenario.machines.is_empty() || scenario.machines.contains(&machine.name);
+                let pair = (machine.name.clone(), scenario.name.clone());
+                assert_eq!(met.contains(&pair), meant, "{pair:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn titles_are_unique_and_the_full_matrix_has_them_all() {
+        let titles = |matrix: &Matrix| matrix.plans.iter().map(Plan::title).collect::<Vec<_>>();
+        let (quick, full) = (titles(&matrix(false)), titles(&matrix(true)));
+        assert_eq!(quick.iter().collect::<BTreeSet<_>>().len(), quick.len());
+        let all: BTreeSet<_> = full.iter().collect();
+        assert_eq!(all.len(), full.len());
+        assert!(quick.iter().all(|title| all.contains(title)));
+    }
+}

@@ -1,0 +1,105 @@
+//! Machine files, scenario files and mutants: everything that is data is read, not only what a run needs.
+
+use super::tree::{Problem, Tree};
+use crate::error::one_line;
+use crate::machine::Machine;
+use crate::scenario::Scenario;
+use std::path::Path;
+
+/// Parses every data file. Returns what could be read, and what could not.
+pub fn check(tree: &Tree) -> (Vec<Machine>, Vec<Scenario>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut refused = |check, path: &str, error: &anyhow::Error| {
+        problems.push(Problem::of(check, path, one_line(error)));
+    };
+    let mut machines = Vec::new();
+    for (path, text) in tree.below("machines", ".toml") {
+        match Machine::parse(text, Path::new(path)) {
+            Ok(machine) => machines.push(machine),
+            Err(error) => refused("machine-file", path, &error),
+        }
+    }
+    let mut scenarios = Vec::new();
+    for (path, text) in tree.below("scenarios", ".toml") {
+        match Scenario::parse(text, Path::new(path)) {
+            Ok(scenario) => scenarios.push(scenario),
+            Err(error) => refused("scenario-file", path, &error),
+        }
+    }
+    for scenario in &scenarios {
+        for name in
+            scenario.machines.iter().filter(|name| !machines.iter().any(|machine| machine.name == **name))
+        {
+            let message = format!("`{name}` is not a machine");
+            problems.push(Problem::of(
+                "scenario-file",
+                &format!("scenarios/{}.toml", scenario.name),
+                message,
+            ));
+        }
+    }
+    for (path, text) in tree.below("mutants", ".patch") {
+        for message in mutant(text, &machines, &scenarios) {
+            problems.push(Problem::of("mutant-header", path, message));
+        }
+    }
+    (machines, scenarios, problems)
+}
+
+/// What is wrong with the head of a mutant: a sentence that says what is broken, a blank line, and which
+/// scenario must go red by which check.
+fn mutant(text: &str, machines: &[Machine], scenarios: &[Scenario]) -> Vec<String> {
+    let Some((head, _)) = text.split_once("\ndiff --git ") else {
+        return vec!["has no `diff --git` line".into()];
+    };
+    let mut wrong = Vec::new();
+    let first = head.lines().next().unwrap_or_default();
+    if first.trim().is_empty() || first.contains(": ") {
+        wrong.push("the first line does not say what this breaks".into());
+    }
+    let field = |name: &str| {
+        head.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .map(str::trim)
+            .unwrap_or_default()
+    };
+    for name in ["scenario", "machine", "check"] {
+        if field(name).is_empty() {
+            wrong.push(format!("has no `{name}:` line"));
+        }
+    }
+    let scenario = field("scenario");
+    if !scenario.is_empty() && !scenarios.iter().any(|known| known.name == scenario) {
+        wrong.push(format!("`{scenario}` is not a scenario"));
+    }
+    let machine = field("machine");
+    if !machine.is_empty() && machine != "all" && !machines.iter().any(|known| known.name == machine) {
+        wrong.push(format!("`{machine}` is not a machine"));
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_does_not_parse_is_found_by_name_and_line() {
+        let tree =
+            Tree::of(&[("machines/a.toml", "name = \"a\"\nodd = 1\n"), ("scenarios/b.toml", "name =\n")]);
+        let (machines, scenarios, problems) = check(&tree);
+        assert!(machines.is_empty() && scenarios.is_empty());
+        let checks: Vec<_> = problems.iter().map(|problem| problem.check).collect();
+        assert_eq!(checks, ["machine-file", "scenario-file"]);
+        assert!(problems[0].message.contains("machines/a.toml:2"), "{}", problems[0].message);
+    }
+
+    #[test]
+    fn a_mutant_must_say_what_it_breaks_and_who_notices() {
+        let complete = "Breaks it.\n\nscenario: s\nmachine: all\ncheck: c\n\ndiff --git a/x b/x\n";
+        assert_eq!(mutant(complete, &[], &[]), ["`s` is not a scenario"]);
+        let bare = "scenario: s\n\ndiff --git a/x b/x\n";
+        assert_eq!(mutant(bare, &[], &[]).len(), 4, "first line, machine, check, unknown scenario");
+        assert_eq!(mutant("Breaks it.\n", &[], &[]).len(), 1);
+    }
+}

@@ -1,0 +1,172 @@
+//! Parts of documents that are written by this program, so that they cannot fall behind the data.
+//!
+//! A part stands between two lines, `<!-- generated: NAME -->` and `<!-- end generated -->`.
+
+use std::collections::BTreeMap;
+
+use super::tree::{Problem, Tree};
+use crate::machine::Machine;
+use crate::scenario::{Scenario, value_name};
+
+const CHECK: &str = "generated-docs";
+const BEGIN: &str = "<!-- generated: ";
+const BEGIN_END: &str = " -->";
+const END: &str = "<!-- end generated -->";
+
+/// Contents of the parts by name.
+pub type Parts = BTreeMap<&'static str, String>;
+
+/// What the data says now.
+pub fn parts(machines: &[Machine], scenarios: &[Scenario]) -> Parts {
+    BTreeMap::from([("machines", machine_table(machines)), ("scenarios", scenario_table(scenarios))])
+}
+
+fn machine_table(machines: &[Machine]) -> String {
+    let mut lines = vec![
+        "| machine | what it is | CPUs | memory | firmware | accelerators | emulator |".to_owned(),
+        "|---|---|---|---|---|---|---|".to_owned(),
+    ];
+    for machine in machines {
+        let names = |choices: &[crate::machine::Choice]| {
+            choices.iter().map(|choice| choice.name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        lines.push(format!(
+            "| `{}` | {} | 1 to {} | {} MiB and up | {} | {} | `{}` |",
+            machine.name,
+            machine.summary,
+            machine.cpus.maximum,
+            machine.memory.minimum_mib,
+            names(&machine.qemu.firmware),
+            names(&machine.qemu.accel),
+            machine.qemu.binary,
+        ));
+    }
+    lines.join("\n")
+}
+
+fn scenario_table(scenarios: &[Scenario]) -> String {
+    let mut lines = vec![
+        "| scenario | what happens | CPUs | kexec | stop |".to_owned(),
+        "|---|---|---|---|---|".to_owned(),
+    ];
+    for scenario in scenarios {
+        let default = if scenario.default { " (default)" } else { "" };
+        let kexec: Vec<_> = scenario.kexec.iter().map(|&value| value_name(value)).collect();
+        let stop: Vec<_> = scenario.stop.iter().map(|&value| value_name(value)).collect();
+        lines.push(format!(
+            "| `{}`{default} | {} | {} and up | {} | {} |",
+            scenario.name,
+            scenario.summary,
+            scenario.cpus.minimum,
+            kexec.join(", "),
+            stop.join(", ")
+        ));
+    }
+    lines.join("\n")
+}
+
+/// Documents whose generated parts differ from what they should be, with the text that they should have; and
+/// what is wrong with their markers.
+pub fn outdated(tree: &Tree, parts: &Parts) -> (Vec<(String, String)>, Vec<Problem>) {
+    let mut rewritten = Vec::new();
+    let mut problems = Vec::new();
+    let mut used = Vec::new();
+    for (path, text) in tree.below("", ".md") {
+        match regenerate(text, parts) {
+            Ok((new, names)) => {
+                used.extend(names);
+                if new != text {
+                    rewritten.push((path.to_owned(), new));
+                }
+            }
+            Err((line, message)) => problems.push(Problem::at(CHECK, path, line, message)),
+        }
+    }
+    for name in parts.keys().filter(|name| !used.iter().any(|used| used == *name)) {
+        let message = format!("no document has the part `{BEGIN}{name}{BEGIN_END}`");
+        problems.push(Problem::of(CHECK, "README.md", message));
+    }
+    for (path, _) in &rewritten {
+        let message = "a generated part is out of date; `cargo xtask tidy --fix` rewrites it";
+        problems.push(Problem::of(CHECK, path, message));
+    }
+    (rewritten, problems)
+}
+
+/// The text with its parts filled in and the names of these parts, or line and message of a broken marker.
+fn regenerate(text: &str, parts: &Parts) -> Result<(String, Vec<String>), (usize, String)> {
+    let mut new = String::new();
+    let mut names = Vec::new();
+    let mut open: Option<usize> = None;
+    for (number, line) in text.split_inclusive('\n').enumerate().map(|(number, line)| (number + 1, line)) {
+        let begins = line.trim_end().strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(BEGIN_END));
+        let ends = line.trim_end() == END;
+        match (open, begins, ends) {
+            (None, Some(name), _) => {
+                let part = parts
+                    .get(name)
+                    .ok_or_else(|| (number, format!("no generated part is called `{name}`")))?;
+                new.push_str(line);
+                new.push_str(part);
+                new.push('\n');
+                names.push(name.to_owned());
+                open = Some(number);
+            }
+            (Some(_), Some(_), _) => return Err((number, "a generated part begins inside another".into())),
+            (None, None, true) => return Err((number, "a generated part ends that did not begin".into())),
+            (Some(_), None, true) => {
+                new.push_str(line);
+                open = None;
+            }
+            (None, None, false) => new.push_str(line),
+            (Some(_), None, false) => {}
+        }
+    }
+    match open {
+        Some(number) => Err((number, "this generated part does not end".into())),
+        None => Ok((new, names)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts() -> Parts {
+        Parts::from([("machines", "| new |".to_owned())])
+    }
+
+    fn tree(text: &str) -> Tree {
+        Tree::of(&[("README.md", text)])
+    }
+
+    #[test]
+    fn an_old_part_is_a_problem_and_rewritten() {
+        let text = "a\n<!-- generated: machines -->\nold\nlines\n<!-- end generated -->\nb\n";
+        let (rewritten, problems) = outdated(&tree(text), &parts());
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].check, CHECK);
+        let fixed = "a\n<!-- generated: machines -->\n| new |\n<!-- end generated -->\nb\n";
+        assert_eq!(rewritten, [("README.md".to_owned(), fixed.to_owned())]);
+        assert_eq!(outdated(&tree(fixed), &parts()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn broken_markers_are_problems_and_nothing_is_rewritten() {
+        let cases = [
+            "<!-- generated: machines -->\nold\n",
+            "<!-- end generated -->\n",
+            "<!-- generated: nothing -->\n<!-- end generated -->\n",
+            "<!-- generated: machines -->\n<!-- generated: machines -->\n<!-- end generated -->\n",
+        ];
+        for text in cases {
+            let (rewritten, problems) = outdated(&tree(text), &parts());
+            assert!(rewritten.is_empty() && !problems.is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_no_document_has_is_a_problem() {
+        assert_eq!(outdated(&tree("nothing\n"), &parts()).1.len(), 1);
+    }
+}

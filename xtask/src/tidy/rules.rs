@@ -1,0 +1,290 @@
+//! Rules about single source files, each with the reason it exists.
+
+use super::source::Source;
+use super::tree::{Problem, Tree};
+
+/// Crates in which every atomic comes from `hal::sync`.
+const FACADE: [&str; 2] = ["core-panic/src", "crash-record/src"];
+/// Crates that know no architecture.
+const NEUTRAL: [&str; 4] = ["hal", "core-panic", "crash-record", "xtask"];
+/// Crates in which everything may run during a panic.
+const PANIC_PATH: [&str; 2] = ["core-panic/src", "hal/src"];
+/// A comment that excuses a line of a port which no panic reaches.
+const BOOT_ONLY: &str = "// boot only: ";
+/// Longest source file, in lines.
+const LONGEST: usize = 700;
+/// Longest `ARCHITECTURE.md`, in lines (exclusive).
+const ARCHITECTURE: usize = 200;
+
+/// Applies every rule to every file.
+pub fn check(tree: &Tree, machines: &[String]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (path, text) in tree.below("", ".rs") {
+        if is_test_file(path) {
+            continue;
+        }
+        let source = Source::new(text);
+        atomics_facade(path, &source, &mut problems);
+        no_target_arch(path, &source, &mut problems);
+        no_static_mut(path, &source, &mut problems);
+        panic_no_unwrap(path, &source, &mut problems);
+        no_machine_name(path, &source, machines, &mut problems);
+    }
+    same_modules(tree, &mut problems);
+    lengths(tree, &mut problems);
+    local_paths(tree, &mut problems);
+    toolchain_is_free(tree, &mut problems);
+    problems
+}
+
+/// Compiled for tests as a whole.
+fn is_test_file(path: &str) -> bool {
+    path.split('/').any(|part| part == "tests" || part == "tests.rs")
+}
+
+fn within(path: &str, folders: &[&str]) -> bool {
+    folders.iter().any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
+}
+
+/// What is proven must be what runs: an atomic that does not come from the facade is one that no model checker
+/// schedules.
+fn atomics_facade(path: &str, source: &Source, problems: &mut Vec<Problem>) {
+    if !within(path, &FACADE) {
+        return;
+    }
+    for word in ["core::sync::atomic", "std::sync::atomic"] {
+        for line in source.lines_with(word) {
+            let message = format!("`{word}` here is invisible to the model checker; use `hal::sync`");
+            problems.push(Problem::at("atomics-facade", path, line, message));
+        }
+    }
+}
+
+/// An architecture is chosen in one place, `kernel`; each port has its own gate.
+fn no_target_arch(path: &str, source: &Source, problems: &mut Vec<Problem>) {
+    if within(path, &NEUTRAL) {
+        for line in source.lines_with("target_arch") {
+            problems.push(Problem::at(
+                "no-target-arch",
+                path,
+                line,
+                "this crate is the same on every architecture",
+            ));
+        }
+    }
+}
+
+fn no_static_mut(path: &str, source: &Source, problems: &mut Vec<Problem>) {
+    for line in source.lines_with("static mut") {
+        let message = "a panic can interrupt any writer: use an atomic or a cell that is bound once";
+        problems.push(Problem::at("no-static-mut", path, line, message));
+    }
+}
+
+/// A panic inside the panic path is a re-entry that costs a step.
+fn panic_no_unwrap(path: &str, source: &Source, problems: &mut Vec<Problem>) {
+    let port = path.starts_with("arch-") && path.contains("/src/");
+    if !port && !within(path, &PANIC_PATH) {
+        return;
+    }
+    let excused = |line: usize| {
+        port && source.comments.iter().any(|(at, text)| {
+            (*at == line || at + 1 == line)
+                && text.strip_prefix(BOOT_ONLY).is_some_and(|why| !why.trim().is_empty())
+        })
+    };
+    for word in [".unwrap()", ".expect(", "panic!(", "unreachable!("] {
+        for line in source.lines_with(word).into_iter().filter(|&line| !excused(line)) {
+            let hint = if port { "; where no panic can come from here, say `// boot only: why`" } else { "" };
+            let message = format!("`{}` may panic on the panic path{hint}", word.trim_end_matches('('));
+            problems.push(Problem::at("panic-no-unwrap", path, line, message));
+        }
+    }
+}
+
+/// What the runner knows about a machine is data: a new port brings a file, not a change of the runner.
+fn no_machine_name(path: &str, source: &Source, machines: &[String], problems: &mut Vec<Problem>) {
+    if !within(path, &["xtask/src"]) {
+        return;
+    }
+    for (line, text) in &source.strings {
+        // A command that help shows as an example has to name something.
+        let example = |line: &&str| line.trim_start().starts_with("cargo xtask ");
+        let said: Vec<&str> = text.lines().filter(|line| !example(line)).collect();
+        if let Some(name) = machines.iter().find(|name| said.iter().any(|line| line.contains(name.as_str())))
+        {
+            let message = format!("`{name}` belongs in machines/{name}.toml, not in the runner");
+            problems.push(Problem::at("no-machine-name", path, *line, message));
+        }
+    }
+}
+
+/// Every port has the same modules: the difference between two ports is the index for the third.
+fn same_modules(tree: &Tree, problems: &mut Vec<Problem>) {
+    let modules = |port: &str| -> Vec<String> {
+        let source = format!("{port}/src/");
+        let mut modules: Vec<_> = tree
+            .files()
+            .filter_map(|(path, _)| path.strip_prefix(&source))
+            .filter_map(|rest| rest.split('/').next())
+            .map(|name| name.trim_end_matches(".rs").to_owned())
+            .filter(|name| name != "lib")
+            .collect();
+        modules.dedup();
+        modules
+    };
+    const TEMPLATE: &str = "arch-template";
+    let wanted = modules(TEMPLATE);
+    if wanted.is_empty() {
+        problems.push(Problem::of("same-modules", TEMPLATE, "the skeleton port is missing"));
+    }
+    for port in tree.folders("arch-").into_iter().filter(|port| *port != TEMPLATE) {
+        let there = modules(port);
+        for module in wanted.iter().filter(|module| !there.contains(module)) {
+            let message = format!("has no module `{module}`, which every port has");
+            problems.push(Problem::of("same-modules", port, message));
+        }
+    }
+}
+
+fn lengths(tree: &Tree, problems: &mut Vec<Problem>) {
+    for (path, text) in tree.files() {
+        let lines = text.lines().count();
+        let limit = match path {
+            "ARCHITECTURE.md" => ARCHITECTURE - 1,
+            _ if path.ends_with(".rs") || path.ends_with(".S") => LONGEST,
+            _ => continue,
+        };
+        if lines > limit {
+            problems.push(Problem::of("length", path, format!("has {lines} lines; the most is {limit}")));
+        }
+    }
+}
+
+/// A path that exists on one person's machine only.
+fn local_paths(tree: &Tree, problems: &mut Vec<Problem>) {
+    const ANYWHERE: [&str; 2] = [concat!("/ro", "ot/"), concat!("/wo", "rk/")];
+    const DOCS: [&str; 1] = [concat!("/tm", "p/")];
+    for (path, text) in tree.files() {
+        let docs: &[&str] = if path.ends_with(".md") { &DOCS } else { &[] };
+        for (number, line) in text.lines().enumerate() {
+            for local in ANYWHERE.iter().chain(docs).filter(|local| has_path(line, local)) {
+                let message = format!("`{local}` is a path of one machine");
+                problems.push(Problem::at("no-local-path", path, number + 1, message));
+            }
+        }
+    }
+}
+
+/// Whether a line has an absolute path that starts so, rather than a longer one with it inside.
+fn has_path(line: &str, start: &str) -> bool {
+    line.match_indices(start).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '}' | '*' | '~'))
+    })
+}
+
+/// A pinned toolchain fails every cargo command where it cannot be fetched; a target file changes its meaning
+/// with the compiler.
+fn toolchain_is_free(tree: &Tree, problems: &mut Vec<Problem>) {
+    for pinned in ["rust-toolchain", "rust-toolchain.toml"] {
+        if tree.get(pinned).is_some() {
+            let message = "no pinned toolchain: `rust-version` states the oldest one";
+            problems.push(Problem::of("toolchain-is-free", pinned, message));
+        }
+    }
+    for (path, text) in tree.below("", ".json") {
+        if text.contains("\"llvm-target\"") {
+            problems.push(Problem::of("toolchain-is-free", path, "built-in target triples only"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checks(files: &[(&str, &str)]) -> Vec<&'static str> {
+        let mut all = files.to_vec();
+        all.extend([("arch-template/src/boot.rs", ""), ("arch-template/src/asm/README.md", "")]);
+        check(&Tree::of(&all), &["vax".into()]).into_iter().map(|problem| problem.check).collect()
+    }
+
+    #[test]
+    fn atomics_past_the_facade_are_found() {
+        let text = "use core::sync::atomic::AtomicU32;\n#[cfg(test)]\nmod tests { use std::sync::atomic::Ordering; }";
+        assert_eq!(checks(&[("core-panic/src/claim.rs", text)]), ["atomics-facade"]);
+        assert_eq!(checks(&[("crash-record/src/write.rs", text)]), ["atomics-facade"]);
+        assert!(checks(&[("hal/src/sync.rs", text), ("core-panic/tests/loom.rs", text)]).is_empty());
+    }
+
+    #[test]
+    fn architectures_in_neutral_crates_are_found() {
+        let text = "#[cfg(target_arch = \"vax\")]\nfn f() {}";
+        for path in ["hal/src/a.rs", "core-panic/src/a.rs", "crash-record/src/a.rs"] {
+            assert_eq!(checks(&[(path, text)]), ["no-target-arch"], "{path}");
+        }
+        assert!(checks(&[("kernel/src/main.rs", text)]).is_empty());
+    }
+
+    #[test]
+    fn static_mut_is_found_anywhere() {
+        assert_eq!(checks(&[("kernel/src/a.rs", "static mut X: u8 = 0;")]), ["no-static-mut"]);
+        assert!(checks(&[("kernel/src/a.rs", "fn f(x: &'static mut u8) {} // static mut")]).is_empty());
+    }
+
+    #[test]
+    fn panics_on_the_panic_path_are_found() {
+        assert_eq!(checks(&[("core-panic/src/a.rs", "fn f() { x.unwrap(); y.expect(\"\"); }")]).len(), 2);
+        assert_eq!(checks(&[("hal/src/a.rs", "fn f() { x.expect(\"why\") }")]), ["panic-no-unwrap"]);
+        assert!(checks(&[("core-panic/src/a.rs", "fn f() { x.unwrap_or(1); }")]).is_empty());
+    }
+
+    #[test]
+    fn a_port_may_excuse_what_runs_at_boot_with_a_reason() {
+        let port = |text| checks(&[("arch-vax/src/boot.rs", text), ("arch-vax/src/asm/a.S", "")]);
+        assert_eq!(port("fn f() {\n x.unwrap() }"), ["panic-no-unwrap"]);
+        assert!(port("fn f() {\n x.unwrap() } // boot only: before any trap").is_empty());
+        assert!(port("fn f() {\n // boot only: before any trap\n x.unwrap() }").is_empty());
+        assert_eq!(port("fn f() {\n // boot only: \n x.unwrap() }"), ["panic-no-unwrap"]);
+    }
+
+    #[test]
+    fn a_machine_named_by_the_runner_is_found() {
+        assert_eq!(checks(&[("xtask/src/a.rs", "fn f() { g(\"qemu-system-vax\") }")]), ["no-machine-name"]);
+        assert!(checks(&[("xtask/src/a.rs", "/// such as vax\nfn f() {}")]).is_empty());
+        assert!(
+            checks(&[("xtask/src/a.rs", "const HELP: &str = \"Try:\n  cargo xtask qemu vax\";")]).is_empty()
+        );
+    }
+
+    #[test]
+    fn a_port_without_a_module_is_found() {
+        assert_eq!(checks(&[("arch-vax/src/boot.rs", "")]), ["same-modules"]);
+        assert!(checks(&[("arch-vax/src/boot/mod.rs", ""), ("arch-vax/src/asm/x.S", "")]).is_empty());
+        let bare = check(&Tree::of(&[("README.md", "")]), &[]);
+        assert_eq!(bare[0].check, "same-modules");
+    }
+
+    #[test]
+    fn long_files_are_found() {
+        assert_eq!(checks(&[("hal/src/a.rs", &"\n".repeat(701))]), ["length"]);
+        assert_eq!(checks(&[("a.S", &"\n".repeat(701))]), ["length"]);
+        assert_eq!(checks(&[("ARCHITECTURE.md", &"\n".repeat(200))]), ["length"]);
+        assert!(checks(&[("ARCHITECTURE.md", &"\n".repeat(199)), ("a.rs", &"\n".repeat(700))]).is_empty());
+    }
+
+    #[test]
+    fn paths_of_one_machine_are_found() {
+        let home = concat!("see /ro", "ot/.cargo");
+        assert_eq!(checks(&[("a.toml", home)]), ["no-local-path"]);
+        assert_eq!(checks(&[("a.md", concat!("in /tm", "p/x"))]), ["no-local-path"]);
+        assert!(checks(&[("a.rs", concat!("in /tm", "p/x")), ("b.md", "the ./ro\u{6f}t/file")]).is_empty());
+    }
+
+    #[test]
+    fn pinned_toolchains_and_target_files_are_found() {
+        assert_eq!(checks(&[("rust-toolchain.toml", "")]), ["toolchain-is-free"]);
+        assert_eq!(checks(&[("a/vax.json", "{\"llvm-target\": \"vax\"}")]), ["toolchain-is-free"]);
+    }
+}

@@ -1,0 +1,246 @@
+//! Checks on every CPU: what the record says of it, and where it really is.
+
+use std::collections::BTreeMap;
+
+use crash_record::event::Stream;
+use crash_record::layout::{header, slot};
+use crash_record::names::{CpuState, Rung};
+use crash_record::view::{CpuSlot, RecordView, Saved};
+
+use super::record::not_seen;
+use super::{Check, Facts};
+use crate::machine::Registers;
+use crate::scenario::Stop;
+
+/// Everybody counts the same CPUs.
+pub fn count(name: &'static str, facts: &Facts) -> Check {
+    let log = &facts.evidence.log;
+    let Some(boot) = log.first(Stream::Boot, "boot") else { return facts.missing(name, "a boot event") };
+    let mut says = vec![("the boot event", boot.number("cpus"))];
+    if let Some(ready) = log.first(Stream::Boot, "ready") {
+        says.push(("the ready event", ready.number("cpus")));
+    }
+    if let Some(record) = facts.record() {
+        says.push(("the record", Some(record.word(header::CPUS))));
+    }
+    if let Some(found) = log.first(Stream::Capture, "found") {
+        says.push(("the capture kernel", found.number("cpus")));
+    }
+    let expected = u64::from(facts.cpus);
+    let faults = says
+        .into_iter()
+        .filter(|(_, count)| *count != Some(expected))
+        .map(|(who, count)| {
+            format!("{who} says {}", count.map_or("nothing".into(), |count| count.to_string()))
+        })
+        .collect();
+    Check::without_faults(name, &format!("{expected} CPUs"), faults, format!("{expected}"))
+}
+
+/// Every CPU's state is the expected one, by its own word, by the owner's, and in the events.
+pub fn states(name: &'static str, facts: &Facts) -> Check {
+    let Some(record) = facts.record() else { return not_seen(name) };
+    let expect = facts.expect;
+    let mut faults = Vec::new();
+    let mut seen = BTreeMap::<&str, u32>::new();
+    for slot in record.slots().filter(|slot| Some(slot.cpu) != record.owner()) {
+        let cpu = slot.cpu;
+        let own = expect.cpu_state.get(&cpu.to_string()).or(expect.cpu_states.as_ref());
+        let wanted = own.map_or("parked", String::as_str);
+        let by_owner = slot.owner_state().map_or("unknown", CpuState::name);
+        let by_itself = slot.state().map_or("unknown", CpuState::name);
+        *seen.entry(by_owner).or_default() += 1;
+        if by_owner != wanted {
+            faults.push(format!("CPU {cpu} is {by_owner}, not {wanted}"));
+        }
+        // A missing CPU says of itself that it runs; that is what makes it missing.
+        if by_itself != by_owner && by_owner != CpuState::Missing.name() {
+            faults.push(format!("CPU {cpu} is {by_owner} to the owner and {by_itself} to itself"));
+        }
+        faults.extend(wrong_rung(facts, &slot));
+        let event = facts
+            .evidence
+            .log
+            .all(Stream::Panic, "stopped")
+            .find(|event| event.number("who") == Some(cpu as u64));
+        match event.map(|event| event.text("state")) {
+            Some(state) if state == by_owner => {}
+            Some(state) => {
+                faults.push(format!("CPU {cpu} is {by_owner} in the record, {state} in the events"))
+            }
+            None => faults.push(format!("no event says how CPU {cpu} stopped")),
+        }
+    }
+    let seen: Vec<_> = seen.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let good = if seen.is_empty() { "no other CPU".into() } else { seen.join(", ") };
+    Check::without_faults(name, "every CPU in its expected state", faults, good)
+}
+
+fn wrong_rung(facts: &Facts, slot: &CpuSlot) -> Option<String> {
+    let (cpu, saved) = (slot.cpu, slot.saved().ok()??);
+    if slot.owner_state() != Some(CpuState::Parked) {
+        return None;
+    }
+    if facts.stop == Stop::Nmi && saved.rung == Rung::Ipi {
+        return Some(format!("CPU {cpu} was stopped by an IPI, which this ladder does not have"));
+    }
+    if saved.rung == Rung::None {
+        return Some(format!("CPU {cpu} is parked and nothing brought it there"));
+    }
+    let wanted = facts.expect.rung.get(&cpu.to_string())?;
+    (saved.rung.name() != wanted).then(|| format!("CPU {cpu} was stopped by {}, not {wanted}", saved.rung))
+}
+
+/// Every parked CPU's program counter, as the emulator shows it, is in the park loop; now and later.
+pub fn parked_pc(name: &'static str, facts: &Facts) -> Check {
+    let (Some(record), Some(inspection)) = (facts.record(), facts.inspection()) else {
+        return not_seen(name);
+    };
+    let Some(park) = facts.symbols.range("park") else {
+        return Check::fail(name, "a park section", "the image has no __park_start and __park_end");
+    };
+    let mut faults = Vec::new();
+    let mut looked = 0;
+    for text in [&inspection.registers, &inspection.registers_later] {
+        let counters = program_counters(text, &facts.machine.registers);
+        for slot in parked(&record) {
+            match counters.get(&slot.cpu) {
+                Some(pc) if park.contains(pc) => looked += 1,
+                Some(pc) => faults.push(format!("CPU {} is at {}", slot.cpu, facts.symbols.describe(*pc))),
+                None => faults.push(format!("the emulator shows no CPU {}", slot.cpu)),
+            }
+        }
+    }
+    faults.dedup();
+    let good =
+        if looked == 0 { "no CPU is parked".into() } else { format!("{} CPUs in the park loop", looked / 2) };
+    Check::without_faults(name, "every parked CPU in the park loop", faults, good)
+}
+
+/// The program counter of every CPU in the text of `info registers -a`.
+pub fn program_counters(text: &str, format: &Registers) -> BTreeMap<usize, u64> {
+    let mut counters = BTreeMap::new();
+    let mut cpu = None;
+    for line in text.lines() {
+        if let Some(at) = line.find(&format.cpu) {
+            cpu = leading(&line[at + format.cpu.len()..], 10).map(|number| number as usize);
+        }
+        if let (Some(cpu), Some(at)) = (cpu, line.find(&format.pc))
+            && let Some(pc) = leading(&line[at + format.pc.len()..], 16)
+        {
+            counters.entry(cpu).or_insert(pc);
+        }
+    }
+    counters
+}
+
+fn leading(text: &str, radix: u32) -> Option<u64> {
+    let text = text.trim_start();
+    let end = text.find(|c: char| !c.is_digit(radix)).unwrap_or(text.len());
+    u64::from_str_radix(&text[..end], radix).ok()
+}
+
+/// No parked CPU has counted on since the end of the stop, nor does it while the guest runs on.
+pub fn heartbeats(name: &'static str, facts: &Facts) -> Check {
+    let expected = "still since the end of the stop, 10 ms and more later";
+    let (Some(record), Some(inspection)) = (facts.record(), facts.inspection()) else {
+        return not_seen(name);
+    };
+    let later = inspection.record_later.as_deref().map(RecordView::parse);
+    let Some(Ok(later)) = later else { return Check::fail(name, expected, "no second look") };
+    if record.word(header::STOPPED_AT) == 0 {
+        return facts.missing(name, "the clock at the end of the stop in the record");
+    }
+    let mut faults = Vec::new();
+    for (slot, later) in parked(&record).zip(parked(&later)) {
+        let at_stop = slot.word(slot::OWNER_HEARTBEAT);
+        let (now, then) = (slot.word(slot::HEARTBEAT), later.word(slot::HEARTBEAT));
+        if now != at_stop || then != at_stop {
+            faults.push(format!("CPU {}: {at_stop} at the stop, then {now}, then {then}", slot.cpu));
+        }
+    }
+    Check::without_faults(name, expected, faults, format!("{} still", parked(&record).count()))
+}
+
+fn parked<'r>(record: &RecordView<'r>) -> impl Iterator<Item = CpuSlot<'r>> + use<'r> {
+    record.slots().filter(|slot| slot.owner_state() == Some(CpuState::Parked))
+}
+
+/// Every parked CPU saved its registers, of a moment when it did its work.
+pub fn registers(name: &'static str, facts: &Facts) -> Check {
+    let expected = "saved registers of every parked CPU, from its work";
+    let Some(record) = facts.record() else { return not_seen(name) };
+    let mut faults = Vec::new();
+    for slot in parked(&record) {
+        match slot.saved() {
+            Ok(Some(saved)) => faults.extend(misplaced(facts, &record, &slot, &saved)),
+            Ok(None) => faults.push(format!("CPU {} saved none", slot.cpu)),
+            Err(error) => faults.push(format!("CPU {}: {error}", slot.cpu)),
+        }
+    }
+    Check::without_faults(name, expected, faults, format!("{} sets", parked(&record).count()))
+}
+
+fn misplaced(facts: &Facts, record: &RecordView, slot: &CpuSlot, saved: &Saved) -> Option<String> {
+    let (cpu, symbols) = (slot.cpu, facts.symbols);
+    let within = |name: &str, pc: u64| symbols.range(name).is_some_and(|range| range.contains(&pc));
+    let at = symbols.describe(saved.pc);
+    if !within("text", saved.pc) {
+        return Some(format!("CPU {cpu} was at {at}, which is no kernel text"));
+    }
+    if within("park", saved.pc) {
+        return Some(format!("CPU {cpu} was at {at}: saved when it was parked already"));
+    }
+    if !saved.registers().any(|word| word == saved.pc) || !saved.registers().any(|word| word == saved.sp) {
+        return Some(format!("CPU {cpu}: pc and sp are not among its register words"));
+    }
+    // A CPU that panicked too, or was stopped on its way up, was somewhere else.
+    let stopped_at_work = matches!(saved.rung, Rung::Ipi | Rung::Nmi);
+    if !stopped_at_work || facts.expect.workload == Some(false) {
+        return None;
+    }
+    let outside = facts
+        .inspection()
+        .and_then(|inspection| inspection.outside_flag(cpu, record.big_endian()))
+        .unwrap_or(false);
+    let at_work = within("workload", saved.pc)
+        || saved.interrupted.is_some_and(|(pc, _)| within("workload", pc))
+        || outside;
+    (!at_work).then(|| format!("CPU {cpu} was at {at}, not at its work"))
+}
+
+/// Every CPU that was stopped in the load's own section has its own value in the witness register.
+pub fn witness(name: &'static str, facts: &Facts) -> Check {
+    let expected = "CPU number xor nonce in the witness register";
+    let Some(record) = facts.record() else { return not_seen(name) };
+    let Some(workload) = facts.symbols.range("workload") else {
+        return Check::fail(
+            name,
+            "a workload section",
+            "the image has no __workload_start and __workload_end",
+        );
+    };
+    let mut faults = Vec::new();
+    let mut looked = 0;
+    for slot in parked(&record) {
+        let Ok(Some(saved)) = slot.saved() else { continue };
+        let wanted = slot.cpu as u64 ^ facts.nonce;
+        let found = match saved.interrupted {
+            _ if workload.contains(&saved.pc) => saved.witness,
+            Some((pc, witness)) if workload.contains(&pc) => witness,
+            _ => continue,
+        };
+        looked += 1;
+        if found != wanted {
+            faults.push(format!("CPU {}: {found:016x}, not {wanted:016x}", slot.cpu));
+        } else if workload.contains(&saved.pc) && !saved.registers().any(|word| word == wanted) {
+            faults.push(format!("CPU {}: its value is not among its register words", slot.cpu));
+        }
+    }
+    Check::without_faults(
+        name,
+        expected,
+        faults,
+        format!("right on {looked} of {looked} in the load's section"),
+    )
+}

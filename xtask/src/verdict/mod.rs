@@ -1,0 +1,207 @@
+//! The verdict: pure functions from what a run left behind to a list of named checks.
+//!
+//! Nothing the guest prints is enough. What it says in event lines is compared with what the runner
+//! read itself, out of the guest's memory and registers, and with how the emulator ended. The names
+//! of the checks are an interface: mutants, reports and scripts refer to them.
+//!
+//! A check that lacks its evidence *because the run was given up* is not applicable: the check
+//! `ending` is red then, and one cause makes one red check. In every other case missing evidence is a
+//! failure, of the check that is closest to the cause.
+
+mod cpus;
+mod record;
+mod steps;
+mod stream;
+#[cfg(test)]
+pub mod tests;
+
+use crash_record::event::Stream;
+use crash_record::view::RecordView;
+use serde::Serialize;
+
+use crate::machine::{Ending, Machine};
+use crate::qemu::inspect::Inspection;
+use crate::qemu::plan::Plan;
+use crate::qemu::{Ended, Evidence};
+use crate::scenario::{Expect, Stop};
+use crate::symbols::Symbols;
+
+/// How a check ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It holds.
+    Ok,
+    /// It does not.
+    Fail,
+    /// It has no meaning in this run.
+    NotApplicable,
+}
+
+/// One check.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Check {
+    /// Stable name, in kebab-case.
+    pub name: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What had to be; empty if it has no meaning.
+    pub expected: String,
+    /// What there was, or why it has no meaning.
+    pub found: String,
+}
+
+impl Check {
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Check { name, outcome: Outcome::Ok, expected: String::new(), found: found.into() }
+    }
+
+    fn fail(name: &'static str, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Check { name, outcome: Outcome::Fail, expected: expected.into(), found: found.into() }
+    }
+
+    fn none(name: &'static str, why: impl Into<String>) -> Self {
+        Check { name, outcome: Outcome::NotApplicable, expected: String::new(), found: why.into() }
+    }
+
+    /// Green if `found` is what was expected.
+    fn equal(name: &'static str, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        let (expected, found) = (expected.into(), found.into());
+        if expected == found { Self::ok(name, found) } else { Self::fail(name, expected, found) }
+    }
+
+    /// Green if there are no faults; `good` says what was seen.
+    fn without_faults(
+        name: &'static str,
+        expected: &str,
+        faults: Vec<String>,
+        good: impl Into<String>,
+    ) -> Self {
+        if faults.is_empty() { Self::ok(name, good) } else { Self::fail(name, expected, faults.join("; ")) }
+    }
+}
+
+/// All checks of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// In a fixed order.
+    pub checks: Vec<Check>,
+}
+
+impl Verdict {
+    /// True if nothing is red.
+    pub fn passed(&self) -> bool {
+        self.red().next().is_none()
+    }
+
+    /// The failed checks.
+    pub fn red(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| check.outcome == Outcome::Fail)
+    }
+}
+
+/// Everything a verdict is made of.
+pub struct Facts<'a> {
+    /// The machine.
+    pub machine: &'a Machine,
+    /// What the scenario expects.
+    pub expect: &'a Expect,
+    /// How the run has to end.
+    pub ending: &'a Ending,
+    /// CPUs that the machine was given.
+    pub cpus: u32,
+    /// The stop ladder.
+    pub stop: Stop,
+    /// The number that was on the kernel command line.
+    pub nonce: u64,
+    /// The image.
+    pub symbols: &'a Symbols,
+    /// What the run left behind.
+    pub evidence: &'a Evidence,
+}
+
+impl<'a> Facts<'a> {
+    /// The facts of a run.
+    pub fn new(plan: &'a Plan, nonce: u64, symbols: &'a Symbols, evidence: &'a Evidence) -> Self {
+        Facts {
+            machine: &plan.machine,
+            expect: &plan.expect,
+            ending: &plan.ending,
+            cpus: plan.cpus,
+            stop: plan.stop,
+            nonce,
+            symbols,
+            evidence,
+        }
+    }
+
+    /// True if a capture kernel is to run and to vouch for what it finds.
+    fn capture(&self) -> bool {
+        self.expect.capture.unwrap_or(false)
+    }
+
+    /// True if the runner gave the run up: then the evidence that is missing is missing for that.
+    fn given_up(&self) -> bool {
+        matches!(self.evidence.ended, Ended::Idle(_) | Ended::Deadline(_))
+    }
+
+    /// The look that the verdict rests on: the last one, taken while the right kernel held still.
+    fn inspection(&self) -> Option<&'a Inspection> {
+        let stream = if self.capture() { Stream::Capture } else { Stream::Panic };
+        self.evidence.inspections.iter().rev().find(|inspection| inspection.stream == stream)
+    }
+
+    /// The record as the runner read it.
+    fn record(&self) -> Option<RecordView<'a>> {
+        RecordView::parse(self.inspection()?.record.as_deref()?).ok()
+    }
+
+    /// A check without its evidence.
+    fn missing(&self, name: &'static str, expected: &str) -> Check {
+        if self.given_up() {
+            Check::none(name, "the run was given up before")
+        } else {
+            Check::fail(name, expected, "nothing")
+        }
+    }
+}
+
+/// Every check's name, in the order of the verdict.
+pub const NAMES: [&str; CHECKS.len()] = {
+    let mut names = [""; CHECKS.len()];
+    let mut at = 0;
+    while at < CHECKS.len() {
+        names[at] = CHECKS[at].0;
+        at += 1;
+    }
+    names
+};
+
+type Judge = fn(&'static str, &Facts) -> Check;
+
+const CHECKS: [(&str, Judge); 19] = [
+    ("events", stream::events),
+    ("ending", stream::ending),
+    ("config", stream::config),
+    ("nonce", stream::nonce),
+    ("claim", stream::claim),
+    ("steps", steps::steps),
+    ("notifiers", steps::notifiers),
+    ("reentries", steps::reentries),
+    ("final", stream::last_action),
+    ("bound", steps::bound),
+    ("capture", stream::capture),
+    ("record-intact", record::intact),
+    ("record-vs-capture", record::versus_capture),
+    ("cpu-count", cpus::count),
+    ("cpu-states", cpus::states),
+    ("parked-pc", cpus::parked_pc),
+    ("heartbeats", cpus::heartbeats),
+    ("registers", cpus::registers),
+    ("witness", cpus::witness),
+];
+
+/// Judges a run.
+pub fn judge(facts: &Facts) -> Verdict {
+    Verdict { checks: CHECKS.iter().map(|(name, check)| check(name, facts)).collect() }
+}

@@ -1,0 +1,378 @@
+//! Every check on a made-up run: green on a good one, and red, alone, on one that is bad in its way.
+//! A check that cannot fail is a defect.
+
+pub mod fixture;
+
+use std::time::Duration;
+
+use crash_record::event::Stream;
+use crash_record::layout::{self, header, slot};
+use crash_record::names::{CpuState, EntryKind, Outcome as StepOutcome, Rung, Step};
+
+use super::*;
+use fixture::{NONCE, OWNER, PARK, Record, Run, WORK};
+
+/// Spoils a good run and requires exactly these checks to go red.
+#[track_caller]
+fn red(spoil: impl FnOnce(&mut Run), expected: &[&str]) -> Verdict {
+    let mut run = Run::good();
+    spoil(&mut run);
+    only(&run, expected)
+}
+
+#[track_caller]
+fn only(run: &Run, expected: &[&str]) -> Verdict {
+    let verdict = run.judge();
+    let red: Vec<_> = verdict.red().map(|check| check.name).collect();
+    assert_eq!(red, expected, "{:#?}", verdict.red().collect::<Vec<_>>());
+    verdict
+}
+
+#[test]
+fn a_good_run_is_green_and_every_check_is_there() {
+    let verdict = red(|_| {}, &[]);
+    let names: Vec<_> = verdict.checks.iter().map(|check| check.name).collect();
+    assert_eq!(names, NAMES);
+    let open: Vec<_> =
+        verdict.checks.iter().filter(|check| check.outcome == Outcome::NotApplicable).collect();
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[test]
+fn a_good_run_without_capture_is_green() {
+    only(&Run::good().without_capture(), &[]);
+}
+
+#[test]
+fn events() {
+    // The second `stopped` line is lost.
+    red(|run| run.lost.push(4), &["events", "cpu-states"]);
+}
+
+#[test]
+fn ending() {
+    red(|run| run.ended = Ended::Exit(35), &["ending"]);
+    red(|run| run.ended = Ended::Signal(9), &["ending"]);
+    red(|run| run.ended = Ended::Stopped("stopped by the emulator".into()), &["ending"]);
+    red(|run| run.shutdowns.push("guest-reset".into()), &["ending"]);
+    red(|run| run.ended = Ended::Exit(0), &["ending"]);
+    let mut run = Run::good().without_capture();
+    run.shutdowns = vec!["guest-reset".into()];
+    only(&run, &["ending"]);
+}
+
+#[test]
+fn a_run_that_was_given_up_is_red_by_its_ending_alone() {
+    for ended in [Ended::Idle(Duration::from_secs(20)), Ended::Deadline(Duration::from_secs(60))] {
+        red(
+            |run| {
+                run.ended = ended.clone();
+                run.held = false;
+                run.said.truncate(7);
+            },
+            &["ending"],
+        );
+    }
+    // What was wrong before that is still seen.
+    red(
+        |run| {
+            run.ended = Ended::Idle(Duration::from_secs(20));
+            run.held = false;
+            run.said.truncate(7);
+            run.say("end", "outcome", "failed");
+        },
+        &["ending", "steps"],
+    );
+}
+
+#[test]
+fn a_guest_that_has_to_stay() {
+    let stay = |run: &mut Run| run.scenario = run.scenario.replace("ending = \"off\"", "ending = \"stay\"");
+    let mut run = Run::good().without_capture();
+    stay(&mut run);
+    (run.ended, run.shutdowns) = (Ended::Stayed, Vec::new());
+    only(&run, &[]);
+    run.ended = Ended::Exit(0);
+    only(&run, &["ending"]);
+}
+
+#[test]
+fn config() {
+    red(
+        |run| {
+            let fields = vec![("key", "panic.x".to_owned()), ("problem", "no such key".to_owned())];
+            run.said.insert(1, (Stream::Boot, 0, 1, "config", fields));
+        },
+        &["config"],
+    );
+    red(
+        |run| run.scenario = run.scenario.replace("owner = 0", "owner = 0\nconfig_problems = [\"x\"]"),
+        &["config"],
+    );
+}
+
+#[test]
+fn nonce() {
+    red(|run| run.say("boot", "nonce", "0000000000000001"), &["nonce"]);
+    red(|run| run.say("found", "nonce", "0000000000000001"), &["nonce"]);
+    // The capture kernel then also claims something that the record does not say.
+    red(|run| run.say("pass", "nonce", "0000000000000001"), &["nonce", "record-vs-capture"]);
+}
+
+#[test]
+fn claim() {
+    red(|run| run.say("claim", "reason", "null"), &["claim"]);
+    red(|run| run.said.iter_mut().for_each(|event| event.1 = usize::from(event.3 == "claim")), &["claim"]);
+    red(|run| run.spoil(|record| record.0[header::OWNER] = 9), &["claim", "cpu-states"]);
+    red(
+        |run| {
+            let again = run.said[2].clone();
+            run.said.insert(3, again);
+        },
+        &["claim"],
+    );
+}
+
+#[test]
+fn steps() {
+    let verdict = red(|run| run.say("end", "outcome", "skipped"), &["steps"]);
+    let found = &verdict.red().next().unwrap().found;
+    assert!(found.ends_with("(number 1 is `announce:skipped`, not `announce:done`)"), "{found}");
+    // The events are fine, the record says something else.
+    red(
+        |run| {
+            run.spoil(|record| record.entry(2, EntryKind::Step, Step::Stop, StepOutcome::Failed));
+            run.say("pass", "steps", "claim:done,announce:done,stop:failed,kexec-post:leaving");
+        },
+        &["steps"],
+    );
+}
+
+#[test]
+fn notifiers() {
+    red(|run| run.say("notifier", "outcome", "failed"), &["notifiers"]);
+    red(|run| run.forget("notifier"), &["notifiers"]);
+    red(|run| run.scenario = run.scenario.replace("[\"inform/log:done\"]", "[]"), &["notifiers"]);
+}
+
+#[test]
+fn reentries() {
+    red(|run| run.said.insert(4, (Stream::Panic, 0, 1_150_000, "reentry", Vec::new())), &["reentries"]);
+    red(|run| run.scenario = run.scenario.replace("owner = 0", "owner = 0\nreentries = 1"), &["reentries"]);
+}
+
+#[test]
+fn last_action() {
+    let final_event = || (Stream::Panic, 0, 1_700_000, "final", vec![("action", "reboot".to_owned())]);
+    red(|run| run.said.insert(9, final_event()), &["final"]);
+    let mut run = Run::good().without_capture();
+    run.say("final", "action", "halt");
+    only(&run, &["final"]);
+    run.forget("final");
+    only(&run, &["final"]);
+}
+
+#[test]
+fn bound() {
+    // 5 s, times the scale of 2.
+    let late = |run: &mut Run, ns| {
+        for event in run.said.iter_mut().filter(|event| event.0 == Stream::Panic && event.2 > 1_550_000) {
+            event.2 = ns;
+        }
+    };
+    red(|run| late(run, 10_001_000_000), &[]);
+    red(|run| late(run, 10_001_002_000), &["bound"]);
+    red(|run| run.scenario = run.scenario.replace("owner = 0", "owner = 0\nbound_ms = 0"), &["bound"]);
+}
+
+#[test]
+fn capture() {
+    red(|run| run.forget("pass"), &["capture"]);
+    red(
+        |run| {
+            let fail = vec![("check", "record".to_owned()), ("detail", "none".to_owned())];
+            run.said.insert(10, (Stream::Capture, 0, 2, "fail", fail));
+        },
+        &["capture"],
+    );
+    red(
+        |run| {
+            let again = run.said[10].clone();
+            run.said.insert(11, again);
+        },
+        &["capture"],
+    );
+    let mut run = Run::good().without_capture();
+    run.said.push((Stream::Capture, 0, 1, "capture", Vec::new()));
+    only(&run, &["capture"]);
+}
+
+#[test]
+fn record_intact() {
+    red(|run| run.held = false, &["record-intact"]);
+    red(|run| run.problems.push("QMP stop: no answer".into()), &["record-intact"]);
+    red(|run| run.record.0[header::MAGIC] = 0, &["record-intact"]);
+    red(|run| run.later.0[layout::ENTRIES_AT + 5] ^= 1, &["record-intact"]);
+    // A slot whose checksum does not hold: the registers in it are no good either.
+    red(|run| run.spoil(|record| record.set(1, slot::PC, WORK + 8)), &["record-intact", "registers"]);
+    red(
+        |run| {
+            run.spoil(|record| {
+                record.0[header::NONCE] = 5;
+                record.seal_header();
+            });
+        },
+        &["record-intact", "record-vs-capture"],
+    );
+}
+
+#[test]
+fn record_vs_capture() {
+    for (key, value) in [("crc", "00000000"), ("cpus", "4"), ("parked", "3"), ("steps", "claim:done")] {
+        let verdict = red(|run| run.say("pass", key, value), &["record-vs-capture"]);
+        assert!(verdict.red().next().unwrap().found.starts_with(&format!("{key}: claimed {value}, read ")));
+    }
+}
+
+#[test]
+fn success_text_alone_is_not_believed() {
+    // Everything a capture kernel would say, and then the right exit status, without ever holding.
+    red(
+        |run| {
+            run.held = false;
+            run.forget("hold");
+        },
+        &["record-intact"],
+    );
+}
+
+#[test]
+fn cpu_count() {
+    red(|run| run.say("boot", "cpus", "2"), &["cpu-count"]);
+    red(|run| run.say("ready", "cpus", "2"), &["cpu-count"]);
+    red(|run| run.say("found", "cpus", "2"), &["cpu-count"]);
+    red(
+        |run| {
+            run.spoil(|record| {
+                record.0[header::CPUS] = 2;
+                record.seal_header();
+            });
+            run.say("pass", "cpus", "2");
+            run.say("pass", "parked", "1");
+        },
+        &["cpu-count"],
+    );
+}
+
+#[test]
+fn cpu_states() {
+    let missing = |record: &mut Record| record.set(2, slot::OWNER_STATE, CpuState::Missing.number().into());
+    red(
+        |run| {
+            run.spoil(missing);
+            run.say("pass", "parked", "1");
+        },
+        &["cpu-states"],
+    );
+    red(
+        |run| run.spoil(|record| record.set(1, slot::STATE, CpuState::Online.number().into())),
+        &["cpu-states"],
+    );
+    red(|run| run.say("stopped", "state", "missing"), &["cpu-states"]);
+    // An IPI where the ladder has none; another rung than the scenario names.
+    red(|run| run.stop = Stop::Nmi, &["cpu-states"]);
+    red(
+        |run| run.scenario = run.scenario.replace("owner = 0", "owner = 0\nrung = { 1 = \"nmi\" }"),
+        &["cpu-states"],
+    );
+    red(
+        |run| {
+            run.spoil(|record| {
+                record.set(1, slot::RUNG, Rung::None.number().into());
+                record.seal(1);
+            });
+        },
+        &["cpu-states"],
+    );
+}
+
+#[test]
+fn parked_pc() {
+    let verdict = red(|run| run.registers = run.registers.replace("PC=1801", "PC=1c04"), &["parked-pc"]);
+    assert_eq!(verdict.red().next().unwrap().found, "CPU 1 is at 0x1c04 (in workload)");
+    red(|run| run.registers = run.registers.replace("CPU#2", "CPU#7"), &["parked-pc"]);
+    // The owner may be anywhere.
+    red(|run| run.registers = run.registers.replace("PC=1800", "PC=9"), &[]);
+    red(|run| run.symbols.retain(|(name, _)| *name != "__park_end"), &["parked-pc"]);
+}
+
+#[test]
+fn heartbeats() {
+    // It counts on between the stop and the first look, or only between the two looks.
+    red(|run| run.record.set(1, slot::HEARTBEAT, 2000), &["heartbeats"]);
+    red(|run| run.later.set(2, slot::HEARTBEAT, 2000), &["heartbeats"]);
+    red(|run| run.spoil(|record| record.0[header::STOPPED_AT] = 0), &["heartbeats"]);
+    // The owner's own may.
+    red(|run| run.later.set(OWNER, slot::HEARTBEAT, 2000), &[]);
+}
+
+#[test]
+fn registers() {
+    red(|run| run.spoil(|record| record.set(1, slot::COMMIT, 0)), &["registers"]);
+    let moved = |pc: u64| move |run: &mut Run| run.spoil(move |record| record.registers(1, pc, 1 ^ NONCE));
+    red(moved(0x9000), &["registers"]);
+    red(moved(PARK), &["registers"]);
+    red(moved(0x2000), &["registers"]);
+    // In kernel text but out of the load: only if the load says so, or if the load was interrupted.
+    red(
+        |run| {
+            moved(0x2000)(run);
+            run.outside[4] = 1;
+        },
+        &[],
+    );
+    let interrupted = |witness: u64| {
+        move |record: &mut Record| {
+            record.registers(1, 0x2000, 7);
+            record.set(1, slot::INTERRUPTED, 1);
+            record.set(1, slot::INTERRUPTED_PC, WORK);
+            record.set(1, slot::INTERRUPTED_WITNESS, witness);
+            record.seal(1);
+        }
+    };
+    red(|run| run.spoil(interrupted(1 ^ NONCE)), &[]);
+    red(|run| run.spoil(interrupted(7)), &["witness"]);
+    // Somewhere in kernel text is enough where no load is expected, and for who panicked too.
+    red(
+        |run| {
+            run.scenario = run.scenario.replace("owner = 0", "owner = 0\nworkload = false");
+            moved(0x2000)(run);
+        },
+        &[],
+    );
+    red(
+        |run| {
+            run.spoil(|record| {
+                record.set(1, slot::RUNG, Rung::LostClaim.number().into());
+                record.registers(1, 0x2000, 0);
+            });
+        },
+        &[],
+    );
+    // The words themselves are empty.
+    red(
+        |run| {
+            run.spoil(|record| {
+                record.set(1, slot::REGISTER_COUNT, 0);
+                record.seal(1);
+            });
+        },
+        &["registers", "witness"],
+    );
+}
+
+#[test]
+fn witness() {
+    red(|run| run.spoil(|record| record.registers(1, WORK, 2 ^ NONCE)), &["witness"]);
+    red(|run| run.symbols.retain(|(name, _)| *name != "__workload_end"), &["registers", "witness"]);
+}
