@@ -9,7 +9,7 @@ use crash_record::layout::{header, slot};
 use crash_record::names::{CpuState, Rung, Step};
 use hal::ipi::Ipi;
 use hal::nmi::{Nmi, SignalError, Strength};
-use hal::registers::Snapshot;
+use hal::registers::{Registers, Snapshot};
 use hal::{CpuId, Platform};
 
 use crate::config::StopPolicy;
@@ -64,7 +64,7 @@ impl<P: Platform> Panic<'_, P> {
             if self.deadline.hit(self.platform.now_ns()) {
                 self.enter(&Cause { reason: "deadline", message: &"it took longer than it may" }, snapshot);
             }
-            if !snapshot.resumable {
+            if !snapshot.registers.resumable() {
                 self.enter(&Cause { reason: "not-resumable", message: &"an NMI lost state" }, snapshot);
             }
         }

@@ -48,7 +48,7 @@ fn filled() -> Box<RecordArea> {
         cpu,
         Rung::Nmi,
         5,
-        &Snapshot { registers: Regs([10, 20, 30, 40]), interrupted: Some((1, 2)), resumable: true },
+        &Snapshot { registers: Regs([10, 20, 30, 40]), interrupted: Some((1, 2)) },
     );
     area.set_slot(cpu, slot::OWNER_STATE, u64::from(CpuState::Parked.number()));
     area.append(&EntryBody {
@@ -90,7 +90,7 @@ fn reads_back() {
 #[test]
 fn registers_are_written_once() {
     let area = filled();
-    let again = Snapshot { registers: Regs([0; 4]), interrupted: None, resumable: true };
+    let again = Snapshot { registers: Regs([0; 4]), interrupted: None };
     assert!(!area.save(CpuId::new(1).unwrap(), Rung::Ipi, 6, &again));
     let bytes = bytes(&area);
     let saved = RecordView::parse(&bytes).unwrap().slots().nth(1).unwrap().saved().unwrap().unwrap().pc;
@@ -147,7 +147,7 @@ fn the_digest_ignores_only_what_may_still_change() {
     // A CPU that the owner did not see parked may still write its own slot, and heartbeats and log go on.
     let late = CpuId::new(2).unwrap();
     area.set_slot(late, slot::STATE, 4);
-    area.save(late, Rung::Nmi, 8, &Snapshot { registers: Regs([1; 4]), interrupted: None, resumable: true });
+    area.save(late, Rung::Nmi, 8, &Snapshot { registers: Regs([1; 4]), interrupted: None });
     area.heartbeat(CpuId::new(1).unwrap()).unwrap().store(99, hal::sync::Ordering::Relaxed);
     area.log(late, 9, b"more");
     assert_eq!(RecordView::parse(&bytes(&area)).unwrap().digest(), before);

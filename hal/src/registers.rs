@@ -39,7 +39,4 @@ pub struct Snapshot<R> {
     /// Where the registers are not [`Registers::resumable`] and that pc is lost, it is the place nearest
     /// to it that is known (ppc64: the last branch that the interrupted context took).
     pub interrupted: Option<(u64, u64)>,
-    /// False if returning from this trap would lose state (ppc64: `SRR1[RI]` = 0). The context is then
-    /// over, whatever the trap was about.
-    pub resumable: bool,
 }

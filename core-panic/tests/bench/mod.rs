@@ -67,7 +67,7 @@ impl Registers for Regs {
 
 pub fn snapshot() -> Snapshot<Regs> {
     let me = ME.get().index() as u64;
-    Snapshot { registers: Regs([0x1000 + me, 0x2000 + me, me, 0]), interrupted: None, resumable: true }
+    Snapshot { registers: Regs([0x1000 + me, 0x2000 + me, me, 0]), interrupted: None }
 }
 
 #[derive(Default)]
