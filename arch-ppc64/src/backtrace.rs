@@ -1,15 +1,16 @@
 //! Return addresses from the back chain, newest first.
 //!
-//! ELFv2 (64-Bit ELF V2 ABI 2.2.3): the word at the stack pointer is the caller's stack pointer, and a function saves its
-//! return address 16 bytes into its *caller's* frame. The chain is part of the ABI: no unwind tables, no frame-pointer
-//! option.
+//! ELFv2 (64-Bit ELF V2 ABI, "The Stack Frame"): the word at the stack pointer is the caller's stack
+//! pointer, and a function saves its return address 16 bytes into its *caller's* frame. The chain is
+//! part of the ABI: no unwind tables, no frame-pointer option.
 
 /// Walks the chain that starts at stack pointer `sp`.
 ///
-/// `read` returns the doubleword at an address, or `None` where that is no stack of this kernel; `same_stack` says whether two
-/// addresses lie in one stack; `is_text` whether an address is kernel code. `link` is the interrupted link register: a
-/// function that had not saved it yet, or never does, shows up through it; it comes first unless it is the first saved address
-/// anyway. It may be stale: then it names a call that has returned.
+/// `read` returns the doubleword at an address, or `None` where that is no stack of this kernel;
+/// `same_stack` says whether two addresses lie in one stack; `is_text` whether an address is kernel
+/// code. `link` is the interrupted link register: a function that had not saved it yet, or never does,
+/// shows up through it; it comes first unless it is the first saved address anyway. It may be stale:
+/// then it names a call that has returned.
 pub fn walk(
     sp: u64,
     link: u64,

@@ -28,7 +28,8 @@ const NAMES: usize = 8 << 10;
 #[repr(C, align(16))]
 struct BootMemory<const N: usize>(UnsafeCell<[u8; N]>);
 
-// SAFETY: written only by the boot CPU before it starts others or enters the kernel, read only afterwards.
+// SAFETY: written only by the boot CPU before it starts others or enters the kernel, read only
+// afterwards.
 unsafe impl<const N: usize> Sync for BootMemory<N> {}
 
 static TREE_BYTES: BootMemory<TREE> = BootMemory(UnsafeCell::new([0; TREE]));
@@ -50,10 +51,11 @@ pub fn tree() -> &'static [u8] {
     bytes.get(..length).unwrap_or_default()
 }
 
-/// The first Rust code: on the boot CPU's main stack, translation and interrupts off, .bss zeroed, image relocated.
+/// The first Rust code: on the boot CPU's main stack, translation and interrupts off, .bss zeroed,
+/// image relocated.
 ///
-/// `first`, `second`, `firmware`: r3, r4, r5 as the boot protocol left them. `base`: address of the image.
-/// `strange_relocations`: relocation records that the entry code does not know.
+/// `first`, `second`, `firmware`: r3, r4, r5 as the boot protocol left them. `base`: address of the
+/// image. `strange_relocations`: relocation records that the entry code does not know.
 #[unsafe(no_mangle)]
 extern "C" fn ppc_boot(first: u64, _second: u64, firmware: u64, base: u64, strange_relocations: u64) -> ! {
     percpu::prepare(CpuId::BOOT, 0, Msr::REAL);
@@ -110,7 +112,8 @@ fn copy_tree(address: u64, room: &mut [u8]) -> usize {
     if address == 0 || !address.is_multiple_of(4) {
         console::stop_with("kexec passed no device tree");
     }
-    // SAFETY: kexec's protocol: r3 is the real address of a flattened device tree, which has a 40-byte header.
+    // SAFETY: kexec's protocol: r3 is the real address of a flattened device tree, which has a 40-byte
+    // header.
     let header = unsafe { core::slice::from_raw_parts(address as *const u8, 40) };
     let Some(length) = flat::stated_length(header) else { console::stop_with("kexec passed no device tree") };
     let Some(room) = room.get_mut(..length) else { console::stop_with("the device tree is too large") };
@@ -130,7 +133,8 @@ fn flatten(entry: u64, room: &mut [u8], names: &mut [u8]) -> usize {
     }
 }
 
-/// First eight bytes of the build-id in the note that the linker wrote: name size, descriptor size, type, "GNU", descriptor.
+/// First eight bytes of the build-id in the note that the linker wrote: name size, descriptor size,
+/// type, "GNU", descriptor.
 fn build_id() -> u64 {
     let (start, end) = (symbols::build_id_start(), symbols::build_id_end());
     if end < start || end - start < 24 {

@@ -3,8 +3,9 @@
 /// Ticks per second before the device tree was read: that of every POWER processor since POWER5.
 pub const ESTIMATED_FREQUENCY: u64 = 512_000_000;
 
-/// Nanoseconds that `ticks` of a counter at `frequency` ticks per second take. A frequency of 0 or above 16 GHz counts as
-/// [`ESTIMATED_FREQUENCY`]; the result is exact to 1 ns and wraps after 584 years.
+/// Nanoseconds that `ticks` of a counter at `frequency` ticks per second take. A frequency of 0 or
+/// above 16 GHz counts as [`ESTIMATED_FREQUENCY`]; the result is exact to 1 ns and wraps after 584
+/// years.
 pub const fn nanoseconds(ticks: u64, frequency: u64) -> u64 {
     let frequency = if frequency == 0 || frequency > 1 << 34 { ESTIMATED_FREQUENCY } else { frequency };
     let seconds = ticks / frequency;
@@ -37,7 +38,8 @@ mod metal {
         }
     }
 
-    /// Calls `done` until it is true or `limit_ns` are over. Bounded in iterations too, should the timebase stand still.
+    /// Calls `done` until it is true or `limit_ns` are over. Bounded in iterations too, should the
+    /// timebase stand still.
     pub fn wait(limit_ns: u64, done: impl Fn() -> bool) -> bool {
         use hal::cpu::Cpu;
         let start = Port.now_ns();

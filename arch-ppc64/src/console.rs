@@ -1,7 +1,7 @@
-//! The emergency console: the hypervisor's terminal (LoPAR "Virtual Terminal (Vterm)").
+//! The emergency console: the hypervisor's terminal (LoPAR, "Virtual Terminal (Vterm)").
 //!
-//! Works from the first instruction on, with translation on and off, and needs no setup: terminal 0 is the first virtual
-//! terminal. Nothing here takes a lock.
+//! Works from the first instruction on, with translation on and off, and needs no setup: terminal 0 is
+//! the first virtual terminal. Nothing here takes a lock.
 
 #![cfg(mayday_metal)]
 
@@ -11,8 +11,8 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use hal::Unsupported;
 use hal::console::EmergencyConsole;
 
-/// Attempts per 16 bytes before the terminal is given up on. A refused call takes about 1 µs, so a write of n bytes
-/// returns within n/16 × 20 ms.
+/// Attempts per 16 bytes before the terminal is given up on. A refused call takes about 1 µs, so a
+/// write of n bytes returns within n/16 × 20 ms.
 const ATTEMPTS: u32 = 20_000;
 
 /// Unit address of the terminal; 0 stands for the first one.
@@ -25,8 +25,8 @@ pub fn select(unit: u64) {
     UNIT.store(unit, Ordering::Relaxed);
 }
 
-/// Bytes that came with the one that was asked for: the hypervisor hands out up to 16 at once. Two readers at a time may
-/// each miss bytes; nothing worse happens.
+/// Bytes that came with the one that was asked for: the hypervisor hands out up to 16 at once. Two
+/// readers at a time may each miss bytes; nothing worse happens.
 struct Pending {
     bytes: [AtomicU8; 16],
     first: AtomicUsize,

@@ -3,7 +3,7 @@
 use bitflags::bitflags;
 
 bitflags! {
-    /// Bits of the machine state register (Power ISA 3.0B, Book III 3.2.1).
+    /// Bits of the machine state register (Power ISA 3.0B, Book III, "Machine State Register").
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub struct Msr: u64 {
         /// Sixty-four-bit mode.
@@ -46,8 +46,8 @@ mod metal {
 
     /// Writes EE and RI and leaves the rest of the MSR alone.
     fn set_interrupt_bits(bits: Msr) {
-        // SAFETY: with L=1 the instruction changes EE and RI only; RI stays 1. No `nomem`: what an interrupt handler
-        // touches must not be moved across.
+        // SAFETY: with L=1 the instruction changes EE and RI only; RI stays 1. No `nomem`: what an
+        // interrupt handler touches must not be moved across.
         unsafe { asm!("mtmsrd {}, 1", in(reg) bits.bits(), options(nostack, preserves_flags)) };
     }
 
@@ -89,7 +89,8 @@ mod metal {
         unsafe { asm!("mtdec {}", in(reg) 0x7fff_ffff_u64, options(nostack, preserves_flags)) };
     }
 
-    /// Makes what was just written at `[start, end)` visible to instruction fetch (Power ISA, Book II 1.8).
+    /// Makes what was just written at `[start, end)` visible to instruction fetch (Power ISA, Book II,
+    /// "Instruction Storage").
     pub fn synchronize_instructions(start: u64, end: u64) {
         // The smallest cache block of any processor this runs on is larger.
         const BLOCK: u64 = 32;

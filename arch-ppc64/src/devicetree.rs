@@ -1,4 +1,4 @@
-//! What the device tree says about the machine (LoPAR appendix B, "Open Firmware Binding").
+//! What the device tree says about the machine (LoPAR, appendix "LoPAR Binding").
 
 use crate::flat::{self, Writer};
 use crate::rtas::Services;
@@ -253,8 +253,9 @@ fn services(node: &FallibleNode<'_>) -> Services {
     }
 }
 
-/// Writes the tree that a crash kernel gets: `source` without its command line and its crash module, and with room for a new
-/// command line. Returns the length of the tree and where the command line goes.
+/// Writes the tree that a crash kernel gets: `source` without its command line and its crash module,
+/// and with room for a new command line. Returns the length of the tree and where the command line
+/// goes.
 pub fn write_for_crash(
     source: &[u8],
     bytes: &mut [u8],
@@ -321,8 +322,8 @@ fn full_name<'b>(name: &fdt::nodes::NodeName<'_>, depth: usize, room: &'b mut [u
     room.get(..used)
 }
 
-/// Puts `base` without any `key=…` and then `key=value` into `room`, NUL-padded. `None` if it does not fit; then `room` holds
-/// nothing useful.
+/// Puts `base` without any `key=…` and then `key=value` into `room`, NUL-padded. `None` if it does not
+/// fit; then `room` holds nothing useful.
 pub fn patch_command_line(room: &mut [u8], base: &str, key: &str, value: &str) -> Option<()> {
     let mut used = 0;
     let mut put = |text: &str| {

@@ -54,8 +54,8 @@ fn size_at(bytes: &[u8], offset: usize) -> Option<usize> {
     usize::try_from(value).ok()
 }
 
-/// Plans loading `elf` into `room` bytes. The entry point is the first byte of the lowest segment, as for QEMU's `-kernel`.
-/// An error names what is wrong, for the reason of a missing crash image.
+/// Plans loading `elf` into `room` bytes. The entry point is the first byte of the lowest segment, as
+/// for QEMU's `-kernel`. An error names what is wrong, for the reason of a missing crash image.
 pub fn plan(elf: &[u8], room: usize) -> Result<Plan, &'static str> {
     const TRUNCATED: &str = "the crash module's ELF headers are truncated";
     let header = elf.get(..HEADER).ok_or("the crash module is too short for an ELF file")?;
@@ -110,8 +110,8 @@ pub fn plan(elf: &[u8], room: usize) -> Result<Plan, &'static str> {
     Ok(plan)
 }
 
-/// The build-id in the segment of notes that `header` describes. Looks at its first note only: the linker script puts nothing
-/// else there.
+/// The build-id in the segment of notes that `header` describes. Looks at its first note only: the
+/// linker script puts nothing else there.
 fn build_id(elf: &[u8], header: &[u8]) -> Option<u64> {
     let offset = size_at(header, 8)?;
     let note = elf.get(offset..offset.checked_add(size_at(header, 32)?)?)?;

@@ -7,8 +7,8 @@ use crate::rtas::{self, RtasError};
 use hal::Unsupported;
 use hal::firmware::{Firmware, FirmwareError};
 
-/// How long a service that reported success may take until the machine is gone: 10 s. Hypervisors act on the request while the
-/// caller goes on.
+/// How long a service that reported success may take until the machine is gone: 10 s. Hypervisors act
+/// on the request while the caller goes on.
 const LINGER_NS: u64 = 10_000_000_000;
 
 /// RTAS as the way to reset and power.
@@ -45,7 +45,8 @@ impl Firmware for RtasFirmware {
         leave(|services| services.power_off, &[u32::MAX, u32::MAX])
     }
 
-    /// There is no exit device: success is `power-off`, failure `ibm,os-term`, which the emulator reports as a guest panic.
+    /// There is no exit device: success is `power-off`, failure `ibm,os-term`, which the emulator
+    /// reports as a guest panic.
     fn emulator_exit(&self, success: bool) -> FirmwareError {
         if success {
             return self.power_off();

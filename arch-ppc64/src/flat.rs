@@ -1,8 +1,8 @@
 //! Writing flattened device trees (Devicetree Specification 0.4, chapter 5).
 //!
-//! Streaming, into memory of the caller's: one buffer for the tree, one for the names of properties until
-//! [`Writer::finish`] appends them. An overflow is remembered and reported at the end, so that writers need not check each
-//! call.
+//! Streaming, into memory of the caller's: one buffer for the tree, one for the names of properties
+//! until [`Writer::finish`] appends them. An overflow is remembered and reported at the end, so that
+//! writers need not check each call.
 
 /// Bytes of the header (version 17).
 const HEADER: usize = 40;
@@ -121,7 +121,8 @@ impl<'a> Writer<'a> {
         start as u32
     }
 
-    /// Adds a property of `len` bytes, zeroed, and returns them for filling. `None` when there is no room.
+    /// Adds a property of `len` bytes, zeroed, and returns them for filling. `None` when there is no
+    /// room.
     pub fn reserve(&mut self, name: &[u8], len: usize) -> Option<&mut [u8]> {
         let offset = self.name_offset(name);
         self.word(PROPERTY);
@@ -143,7 +144,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Adds a property of zeroes and returns where in the finished tree its value lies, to be filled later.
+    /// Adds a property of zeroes and returns where in the finished tree its value lies, to be filled
+    /// later.
     pub fn find_slot(&mut self, name: &[u8], len: usize) -> Slot {
         self.reserve(name, len);
         let end = self.used - (len.wrapping_neg() % 4);
@@ -196,8 +198,8 @@ fn header_word(tree: &[u8], index: usize) -> Option<u32> {
     Some(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }
 
-/// Length in bytes that the header of a tree states, if the header is one and its parts lie inside that length. Forty
-/// bytes are enough to ask.
+/// Length in bytes that the header of a tree states, if the header is one and its parts lie inside that
+/// length. Forty bytes are enough to ask.
 pub fn stated_length(tree: &[u8]) -> Option<usize> {
     if header_word(tree, 0)? != MAGIC {
         return None;

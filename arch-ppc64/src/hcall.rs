@@ -1,4 +1,5 @@
-//! Calls to the hypervisor (LoPAR chapter "Virtualization"; `sc 1`, number in r3, arguments from r4 on).
+//! Calls to the hypervisor (LoPAR, "Hypervisor Call Functions"; `sc 1`, number in r3, arguments from r4
+//! on).
 
 use bitflags::bitflags;
 
@@ -75,12 +76,13 @@ mod metal {
     /// Makes the call `number`. Works with translation on and off, in any context.
     ///
     /// # Safety
-    /// The call must be one that changes nothing this kernel's memory safety rests on, or change it as intended; addresses
-    /// among the arguments are real addresses.
+    /// The call must be one that changes nothing this kernel's memory safety rests on, or change it as
+    /// intended; addresses among the arguments are real addresses.
     pub unsafe fn call(number: u64, arguments: [u64; 4]) -> Answer {
         let status: i64;
         let (value4, value5, value6): (u64, u64, u64);
-        // SAFETY: the caller answers for the call itself; the clobbers are those of LoPAR's hcall convention.
+        // SAFETY: the caller answers for the call itself; the clobbers are those of LoPAR's hcall
+        // convention.
         unsafe {
             asm!(
                 ".long 0x44000022",

@@ -1,8 +1,8 @@
 //! The jump into the crash image.
 //!
-//! Protocol: the kexec half of the ppc64 boot protocol: real mode, r3 = flattened device tree, r4 = base of the image, r5 = 0,
-//! entry at the first byte. The device tree is firmware's, with another command line; it is completed at the jump and lies
-//! outside the digest.
+//! Protocol: the kexec half of the ppc64 boot protocol: real mode, r3 = flattened device tree, r4 =
+//! base of the image, r5 = 0, entry at the first byte. The device tree is firmware's, with another
+//! command line; it is completed at the jump and lies outside the digest.
 
 #![cfg(mayday_metal)]
 
@@ -43,7 +43,8 @@ static LOADED: Once<Result<Loaded, KexecError>> = Once::new();
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceTreeKexec;
 
-/// The crash region: physical base and length in bytes. Whether this kernel can have it is [`usable_region`]'s to say.
+/// The crash region: physical base and length in bytes. Whether this kernel can have it is
+/// [`usable_region`]'s to say.
 pub fn region() -> (u64, u64) {
     REGION
 }
@@ -72,12 +73,14 @@ pub fn usable_region() -> Result<(u64, u64), Unsupported> {
 /// The crash image that the boot loader handed over (`-initrd`), as bytes.
 pub fn crash_module() -> Option<&'static [u8]> {
     let (start, end) = boot::machine()?.initrd?;
-    // SAFETY: firmware put it there and states its bounds; it is mapped read-only and nothing else refers to it.
+    // SAFETY: firmware put it there and states its bounds; it is mapped read-only and nothing else
+    // refers to it.
     Some(unsafe { core::slice::from_raw_parts(start as *const u8, (end - start) as usize) })
 }
 
-/// Places the ELF image `elf` into the crash region (base, length in bytes), which must be [`region`]'s, with the command
-/// line that it will get (`capture.record` is added at the jump). Once, at boot.
+/// Places the ELF image `elf` into the crash region (base, length in bytes), which must be
+/// [`region`]'s, with the command line that it will get (`capture.record` is added at the jump). Once,
+/// at boot.
 pub fn load(elf: &'static [u8], region: (u64, u64), command_line: &str) -> Result<Image, KexecError> {
     let loaded = LOADED.call_once(|| place(elf, region, command_line));
     match loaded {
@@ -98,7 +101,8 @@ fn place(elf: &[u8], region: (u64, u64), command_line: &str) -> Result<Loaded, K
     room.copy_from_slice(command_line.as_bytes());
 
     mmu::set_region_writable(region, true);
-    // SAFETY: the region is RAM that nothing else uses, and writable now; no other reference to it exists.
+    // SAFETY: the region is RAM that nothing else uses, and writable now; no other reference to it
+    // exists.
     let memory = unsafe { core::slice::from_raw_parts_mut(base as *mut u8, len as usize) };
     let placed = fill(memory, elf, &plan);
     mmu::set_region_writable(region, false);
@@ -170,21 +174,24 @@ impl Kexec for DeviceTreeKexec {
             mmu::set_region_writable(region, false);
             return KexecError::Failed("the command line of the crash image is too long");
         }
-        // From here on a system reset on any CPU, this one too, returns to what it hit. It needs the first kernel's per-CPU
-        // area and text only; the next kernel's vector page leads there as well, as long as SPRG0 is ours.
+        // From here on a system reset on any CPU, this one too, returns to what it hit. It needs the
+        // first kernel's per-CPU area and text only; the next kernel's vector page leads there as well,
+        // as long as SPRG0 is ours.
         for cpu in CpuId::all() {
             let area = percpu::area(cpu);
             area.nmi_entry.store(symbols::nmi_resume(), Ordering::Release);
             area.machine_check_entry.store(symbols::machine_check_resume(), Ordering::Release);
         }
-        // SAFETY: the image was verified, the tree is complete, others are parked in real mode (hal's contract, park.S).
+        // SAFETY: the image was verified, the tree is complete, others are parked in real mode (hal's
+        // contract, park.S).
         unsafe { asm::ppc_kexec_jump(loaded.tree, loaded.image.entry) }
     }
 }
 
 /// Puts the command line and the hardware id of this CPU into the crash image's device tree.
 fn complete_tree(loaded: &Loaded, handoff: &Handoff) -> Option<()> {
-    // SAFETY: the end of the crash region, writable now; this CPU owns the panic, so no other refers to it.
+    // SAFETY: the end of the crash region, writable now; this CPU owns the panic, so no other refers to
+    // it.
     let tree = unsafe { core::slice::from_raw_parts_mut(loaded.tree as *mut u8, TREE_ROOM as usize) };
     let mut value = Text { bytes: [0; 48], len: 0 };
     write!(value, "{:#x},{:#x}", handoff.record, handoff.record_len).ok()?;

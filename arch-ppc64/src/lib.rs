@@ -1,8 +1,9 @@
 //! The ppc64 port: big-endian ELFv2, pseries (QEMU), radix translation, RTAS, XICS by hypervisor calls.
 //!
-//! `README.md` has the boot contract, the machines, the sections of the architecture that this follows and the known gaps. On
-//! a host only what needs no hardware is compiled, and tested: register layout, device tree writing and reading, page table
-//! words, RTAS argument blocks, the plan for loading a crash image.
+//! `README.md` has the boot contract, the machines, the sections of the architecture that this follows
+//! and the known gaps. On a host only what needs no hardware is compiled, and tested: register layout,
+//! device tree writing and reading, page table words, RTAS argument blocks, the plan for loading a
+//! crash image.
 #![no_std]
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! Address translation: writable memory is not executable, text is not writable, the page below every stack and the first
-//! 64 KiB are not mapped.
+//! Address translation: writable memory is not executable, text is not writable, the page below every
+//! stack and the first 64 KiB are not mapped.
 //!
-//! Only what the kernel uses is mapped: its image, the crash module (read-only), the crash region (read-only until the jump).
-//! Exceptions switch translation off (AIL = 0), so the vector page and firmware need no mapping. The page tables of a capture
-//! kernel replace the first kernel's for the whole partition; CPUs parked in the first kernel run untranslated.
+//! Only what the kernel uses is mapped: its image, the crash module (read-only), the crash region
+//! (read-only until the jump). Exceptions switch translation off (AIL = 0), so the vector page and
+//! firmware need no mapping. The page tables of a capture kernel replace the first kernel's for the
+//! whole partition; CPUs parked in the first kernel run untranslated.
 
 /// Where the image is linked; `link/kernel.ld` has the same number.
 pub const LINK_BASE: u64 = 0x40_0000;
@@ -60,7 +61,8 @@ mod metal {
         if answer.status != H_SUCCESS {
             return Err("the hypervisor refused the radix process table");
         }
-        // SAFETY: as above; process 0 is the one in the table. Translations of an earlier kernel are dropped first.
+        // SAFETY: as above; process 0 is the one in the table. Translations of an earlier kernel are
+        // dropped first.
         unsafe {
             asm!(
                 "mtspr 48, {zero}",
@@ -114,8 +116,9 @@ mod metal {
         pointer.cast::<u8>() as u64
     }
 
-    /// A read-only view of `length` bytes of RAM at `physical`: for a capture kernel that reads the first one's memory. `None`
-    /// if that is not RAM as a whole, or is this kernel's own writable memory, or cannot be mapped.
+    /// A read-only view of `length` bytes of RAM at `physical`: for a capture kernel that reads the
+    /// first one's memory. `None` if that is not RAM as a whole, or is this kernel's own writable
+    /// memory, or cannot be mapped.
     pub fn map_physical(physical: u64, length: u64) -> Option<&'static [u8]> {
         let machine = boot::machine()?;
         let end = physical.checked_add(length)?;
@@ -130,8 +133,9 @@ mod metal {
         let _one_at_a_time = MAPPING.lock();
         let (first, last) = (physical & !(PAGE - 1), end.next_multiple_of(PAGE));
         TABLES.map(first, last, Access::READ_ONLY).ok()?;
-        // SAFETY: RAM that is mapped now, for ever, and that this kernel does not write: it is not in its image, and the crash
-        // region is written before anything can ask for a view of it. The first kernel's CPUs are stopped.
+        // SAFETY: RAM that is mapped now, for ever, and that this kernel does not write: it is not in
+        // its image, and the crash region is written before anything can ask for a view of it. The
+        // first kernel's CPUs are stopped.
         Some(unsafe { core::slice::from_raw_parts(physical as *const u8, length as usize) })
     }
 }

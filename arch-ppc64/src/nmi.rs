@@ -1,12 +1,14 @@
 //! Non-maskable inter-processor interrupts: the system reset, by `H_SIGNAL_SYS_RESET` (PAPR).
 //!
-//! It overwrites SRR0 and SRR1 whatever they hold. Where it arrives together with a maskable interrupt, after that was taken
-//! and before its first instruction ran, the interrupted program counter is gone: the saved one is the vector's, MSR[RI] is 0,
-//! [`hal::registers::Registers::resumable`] says no, and the target cannot go on. An emulator on a loaded host does this
-//! now and then, since it delivers both when it gets to run again. What is left is CFAR, the place of the last branch that
-//! the interrupted code took: [`hal::registers::Snapshot::interrupted`] names that.
+//! It overwrites SRR0 and SRR1 whatever they hold. Where it arrives together with a maskable interrupt,
+//! after that was taken and before its first instruction ran, the interrupted program counter is gone:
+//! the saved one is the vector's, `MSR[RI]` is 0, [`hal::registers::Registers::resumable`] says no, and
+//! the target cannot go on. An emulator on a loaded host does this now and then, since it delivers both
+//! when it gets to run again. What is left is CFAR, the place of the last branch that the interrupted
+//! code took: [`hal::registers::Snapshot::interrupted`] names that.
 //!
-//! Always to one CPU that is known to run: the "all" forms also wake CPUs that were never started or have stopped.
+//! Always to one CPU that is known to run: the "all" forms also wake CPUs that were never started or
+//! have stopped.
 
 #![cfg(mayday_metal)]
 

@@ -1,7 +1,7 @@
 //! The Open Firmware client interface (IEEE 1275-1994, chapter 6), for as long as firmware is there.
 //!
-//! Used once at boot, by the boot CPU, in real mode, before the vector page is written (VOF lives under it): instantiate
-//! RTAS, flatten the tree.
+//! Used once at boot, by the boot CPU, in real mode, before the vector page is written (VOF lives under
+//! it): instantiate RTAS, flatten the tree.
 
 #![cfg(mayday_metal)]
 
@@ -16,7 +16,8 @@ const NAME: usize = 256;
 /// What firmware answers where there is no such thing.
 const NONE: u32 = u32::MAX;
 
-/// An address as firmware takes it. Everything that is passed lies in the image, below 4 GiB, at its real address.
+/// An address as firmware takes it. Everything that is passed lies in the image, below 4 GiB, at its
+/// real address.
 fn address<T>(pointer: *const T) -> u32 {
     pointer as u64 as u32
 }
@@ -29,8 +30,8 @@ pub struct OpenFirmware {
 
 impl OpenFirmware {
     /// # Safety
-    /// `entry` is the client interface entry that firmware passed, firmware's memory is untouched, translation is off, SPRG0 is
-    /// set.
+    /// `entry` is the client interface entry that firmware passed, firmware's memory is untouched,
+    /// translation is off, SPRG0 is set.
     pub unsafe fn new(entry: u64) -> Self {
         OpenFirmware { entry }
     }
@@ -46,7 +47,8 @@ impl OpenFirmware {
         for (slot, word) in block.iter_mut().zip(head.iter().chain(arguments)) {
             *slot = *word;
         }
-        // SAFETY: `new`'s contract; the block and everything it points to is in the image, below 4 GiB, at its real address.
+        // SAFETY: `new`'s contract; the block and everything it points to is in the image, below 4 GiB,
+        // at its real address.
         let status = unsafe { asm::ppc_call_32(self.entry, (&raw mut block) as u64, 0) };
         let answers = block.iter().skip(head.len() + arguments.len());
         for (slot, word) in results.iter_mut().zip(answers) {
@@ -94,7 +96,8 @@ impl OpenFirmware {
         node.and_then(|node| self.cell(node, c"reg")).unwrap_or(0)
     }
 
-    /// Writes the whole tree. The node `/rtas` gets `linux,rtas-base` and `linux,rtas-entry`, as kexec kernels expect them.
+    /// Writes the whole tree. The node `/rtas` gets `linux,rtas-base` and `linux,rtas-entry`, as kexec
+    /// kernels expect them.
     pub fn flatten(&self, mut writer: Writer<'_>, rtas: Option<(u32, u32)>) -> Result<usize, WriteError> {
         let boot_cpu = self.boot_cpu();
         let mut path = [0_u32; DEPTH];

@@ -1,9 +1,9 @@
 //! What each CPU has of its own. SPRG0 points to it; the exception entry code knows its layout by
 //! offsets (`asm/mod.rs`).
 //!
-//! A capture kernel's vector page serves CPUs that are still parked in the first kernel, through the first kernel's
-//! per-CPU areas: the fields up to [`PerCpu::machine_check_entry`] and [`SaveArea`] must not move between kernels that
-//! kexec each other.
+//! A capture kernel's vector page serves CPUs that are still parked in the first kernel, through the
+//! first kernel's per-CPU areas: the fields up to [`PerCpu::machine_check_entry`] and [`SaveArea`] must
+//! not move between kernels that kexec each other.
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -156,7 +156,8 @@ mod metal {
         &AREAS[cpu.index()]
     }
 
-    /// The executing CPU's number, from the address in SPRG0: no memory takes part. [`CpuId::BOOT`] as long as SPRG0 is 0.
+    /// The executing CPU's number, from the address in SPRG0: no memory takes part. [`CpuId::BOOT`] as
+    /// long as SPRG0 is 0.
     pub fn current() -> CpuId {
         let pointer: u64;
         // SAFETY: reads a register.

@@ -1,4 +1,5 @@
-//! Radix page tables (Power ISA 3.0B, Book III 5.7.10): four levels for 52 address bits, 13 + 9 + 9 + 9 + 12.
+//! Radix page tables (Power ISA 3.0B, Book III, "Radix Tree Translation"): four levels for 52 address
+//! bits, 13 + 9 + 9 + 9 + 12.
 //!
 //! The map is the identity: virtual addresses are real addresses.
 
@@ -114,8 +115,8 @@ impl Tables {
         self.pool.get(offset / size_of::<Table>())
     }
 
-    /// The entry for `address` in the table of `level`. Creates what is missing on the way if `create`; `None` if it is missing,
-    /// or if a larger leaf is in the way.
+    /// The entry for `address` in the table of `level`. Creates what is missing on the way if `create`;
+    /// `None` if it is missing, or if a larger leaf is in the way.
     fn entry(&self, address: u64, level: u32, create: bool) -> Result<Option<&AtomicU64>, MapError> {
         let mut entry = self.root.0.get(index(address, 3)).ok_or(MapError::Range)?;
         for next in (level..3).rev() {
@@ -157,7 +158,8 @@ impl Tables {
         Some(Access::from_bits_truncate(entry.load(Ordering::Acquire)))
     }
 
-    /// Maps `[start, end)` to itself. Pages that are mapped already stay as they are. One caller at a time.
+    /// Maps `[start, end)` to itself. Pages that are mapped already stay as they are. One caller at a
+    /// time.
     pub fn map(&self, start: u64, end: u64, access: Access) -> Result<(), MapError> {
         if !start.is_multiple_of(PAGE) || !end.is_multiple_of(PAGE) || start >= end || end > 1 << 52 {
             return Err(MapError::Range);
@@ -184,8 +186,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Changes what the mapped pages of `[start, end)` allow and calls `changed(page, bytes)` for each, so that the caller
-    /// drops its old translation. Whole pages, large ones too.
+    /// Changes what the mapped pages of `[start, end)` allow and calls `changed(page, bytes)` for each,
+    /// so that the caller drops its old translation. Whole pages, large ones too.
     pub fn protect(&self, start: u64, end: u64, access: Access, mut changed: impl FnMut(u64, u64)) {
         let mut at = start & !(PAGE - 1);
         while at < end {

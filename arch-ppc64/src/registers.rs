@@ -2,8 +2,8 @@
 
 use hal::registers::{MAX_WORDS, Registers};
 
-/// Where each register is in [`RegisterSet::words`]: the order of `elf_gregset_t` on ppc64, which is Linux's
-/// `struct pt_regs`, padded to 48 words.
+/// Where each register is in [`RegisterSet::words`]: the order of `elf_gregset_t` on ppc64, which is
+/// Linux's `struct pt_regs`, padded to 48 words.
 pub mod index {
     /// r1, the stack pointer.
     pub const R1: usize = 1;
@@ -89,8 +89,8 @@ impl Registers for RegisterSet {
         self.word(index::R30)
     }
 
-    /// MSR[RI]: 0 if the exception overwrote SRR0 and SRR1 while they were needed. Then the program counter is that of
-    /// exception entry or exit code.
+    /// `MSR[RI]`: 0 if the exception overwrote SRR0 and SRR1 while they were needed. Then the program
+    /// counter is that of exception entry or exit code.
     fn resumable(&self) -> bool {
         self.msr() & crate::cpu::Msr::RI.bits() != 0
     }

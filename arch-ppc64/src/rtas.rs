@@ -1,8 +1,8 @@
-//! Run-Time Abstraction Services (LoPAR chapter 7): called through the entry point that firmware instantiated, in
-//! 32-bit real mode with MSR[RI] = 1.
+//! Run-Time Abstraction Services (LoPAR chapter 7): called through the entry point that firmware
+//! instantiated, in 32-bit real mode with `MSR[RI]` = 1.
 //!
-//! Argument blocks are static, one per CPU and one more per CPU for a call from a context that interrupted a call; they
-//! lie in the image and so below 4 GiB, and never on a stack.
+//! Argument blocks are static, one per CPU and one more per CPU for a call from a context that
+//! interrupted a call; they lie in the image and so below 4 GiB, and never on a stack.
 
 /// Most arguments and results of a service that is used here.
 pub const MOST_WORDS: usize = 12;
@@ -77,7 +77,8 @@ mod metal {
 
     /// Per CPU: the ordinary block, the one for a call inside a call.
     static BLOCKS: [[Block; 2]; MAX_CPUS] = [const { [Block::new(), Block::new()] }; MAX_CPUS];
-    /// The block of CPUs that nobody started and that go back to stop (vectors.S). RTAS writes it only on failure.
+    /// The block of CPUs that nobody started and that go back to stop (vectors.S). RTAS writes it only
+    /// on failure.
     static STOP: Block = Block::new();
 
     /// What firmware offers, if there is RTAS at all.
@@ -92,8 +93,8 @@ mod metal {
 
     /// Calls a service; `results` receives what comes after the status.
     ///
-    /// No lock is taken: LoPAR wants most services one CPU at a time, which the callers see to (at boot the boot CPU
-    /// alone, after a panic its owner alone).
+    /// No lock is taken: LoPAR wants most services one CPU at a time, which the callers see to (at boot
+    /// the boot CPU alone, after a panic its owner alone).
     pub fn call(token: Option<u32>, arguments: &[u32], results: &mut [u32]) -> Result<(), RtasError> {
         let services = services().ok_or(RtasError::NotAvailable)?;
         let token = token.ok_or(RtasError::NotAvailable)?;
@@ -105,8 +106,8 @@ mod metal {
         for (slot, word) in block.0.iter().zip(words) {
             slot.store(word, Ordering::Relaxed);
         }
-        // SAFETY: entry and base are what `instantiate-rtas` returned; the block is this CPU's, static, and identity-mapped
-        // below 4 GiB; SPRG0 was set before anything could call this.
+        // SAFETY: entry and base are what `instantiate-rtas` returned; the block is this CPU's, static,
+        // and identity-mapped below 4 GiB; SPRG0 was set before anything could call this.
         unsafe {
             asm::ppc_call_32(u64::from(services.entry), (&raw const *block) as u64, u64::from(services.base));
         }
@@ -120,7 +121,8 @@ mod metal {
         if status == 0 { Ok(()) } else { Err(RtasError::Status(status)) }
     }
 
-    /// The three words that send a CPU back to stop: argument block, entry, base. Zero entry: no such service.
+    /// The three words that send a CPU back to stop: argument block, entry, base. Zero entry: no such
+    /// service.
     pub fn stop_words() -> [u64; 3] {
         let Some((services, token)) = services().and_then(|services| Some((services, services.stop_self?)))
         else {

@@ -11,8 +11,8 @@ use core::sync::atomic::Ordering;
 use hal::CpuId;
 use hal::smp::{Secondaries, StartError};
 
-/// How long a started CPU may take to report: 20 s of guest time, because a host that runs several guests may not schedule
-/// it for seconds.
+/// How long a started CPU may take to report: 20 s of guest time, because a host that runs several
+/// guests may not schedule it for seconds.
 const ANSWER_NS: u64 = 20_000_000_000;
 
 unsafe extern "Rust" {

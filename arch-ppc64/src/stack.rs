@@ -1,7 +1,7 @@
 //! Stacks, each with a page below it that nothing maps.
 //!
-//! All stacks are slots of one size in the section `.stacks`, so that the question "is this address a stack's, and which
-//! one's" is arithmetic.
+//! All stacks are slots of one size in the section `.stacks`, so that the question "is this address a
+//! stack's, and which one's" is arithmetic.
 
 use hal::{CpuId, MAX_CPUS};
 
@@ -101,7 +101,8 @@ mod metal {
     }
 
     extern "C" fn start<T>(job: *const ()) -> ! {
-        // SAFETY: `switch` passes a `Job<T>` on a stack that is never resumed and not reused while this one runs.
+        // SAFETY: `switch` passes a `Job<T>` on a stack that is never resumed and not reused while this
+        // one runs.
         let job = unsafe { &*job.cast::<Job<'_, T>>() };
         (job.entry)(job.argument)
     }
@@ -112,8 +113,8 @@ mod metal {
         fn switch<T>(&self, index: usize, entry: fn(&T) -> !, argument: &T) -> ! {
             let kind = if index.is_multiple_of(2) { Kind::PanicA } else { Kind::PanicB };
             let job = Job { entry, argument };
-            // SAFETY: the top is that of a mapped stack of this CPU which is not in use (contract of the trait), and
-            // `start::<T>` is what takes a `Job<T>`.
+            // SAFETY: the top is that of a mapped stack of this CPU which is not in use (contract of
+            // the trait), and `start::<T>` is what takes a `Job<T>`.
             unsafe {
                 asm::ppc_switch_stack((&raw const job).cast(), start::<T>, top(percpu::current(), kind))
             }

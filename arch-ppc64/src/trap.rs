@@ -22,7 +22,8 @@ pub const PROGRAM: u64 = 0x700;
 /// Decrementer.
 pub const DECREMENTER: u64 = 0x900;
 
-/// SRR1 of a program interrupt: the cause was a trap instruction (Power ISA 3.0B, Book III 6.5.9).
+/// SRR1 of a program interrupt: the cause was a trap instruction (Power ISA 3.0B, Book III, "Program
+/// Interrupt").
 const PROGRAM_TRAP: u64 = 0x2_0000;
 
 /// What an exception means. `is_guard` tells guard pages by address.
@@ -41,8 +42,8 @@ pub fn classify(vector: u64, registers: &RegisterSet, is_guard: impl Fn(u64) -> 
     Fault { kind, vector: vector as u32, address, syndrome }
 }
 
-/// What became of the program counter that an ordinary exception saved in SRR0, when a system reset hits the code that
-/// handles it.
+/// What became of the program counter that an ordinary exception saved in SRR0, when a system reset
+/// hits the code that handles it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SavedPc {
     /// It is in the per-CPU save area.
@@ -51,7 +52,8 @@ pub enum SavedPc {
     Lost,
 }
 
-/// For a system reset at `pc` with MSR[RI] = 0. `None`: `pc` is not in exception code (`trap_text` and the vector page).
+/// For a system reset at `pc` with `MSR[RI]` = 0. `None`: `pc` is not in exception code (`trap_text` and
+/// the vector page).
 pub fn saved_pc(pc: u64, trap_text: core::ops::Range<u64>) -> Option<SavedPc> {
     /// Real address behind the vectors; what follows in the page is code that they share.
     const VECTORS_END: u64 = 0x1600;
@@ -73,6 +75,7 @@ mod metal {
     use crate::cpu::Msr;
     use crate::ipi::{self, Reason};
     use crate::{Port, console, cpu, percpu, rtas, stack, xics};
+    use core::arch::asm;
     use core::sync::atomic::Ordering::Relaxed;
     use hal::console::EmergencyConsole;
     use hal::registers::{Registers, Snapshot};
@@ -90,15 +93,17 @@ mod metal {
     /// Copies the vector page to real address 0 and tells it how to send stray CPUs back to stop.
     ///
     /// # Safety
-    /// Translation is off; firmware's own code there is needed no more; the executing CPU's per-CPU area is installed.
+    /// Translation is off; firmware's own code there is needed no more; the executing CPU's per-CPU
+    /// area is installed.
     pub unsafe fn install_vectors() {
         let template = symbols::vectors() as *const u8;
-        // The first bytes of memory: rustc would take a copy to a null pointer for undefined behaviour, so it is assembly.
+        // The first bytes of memory: rustc would take a copy to a null pointer for undefined behaviour,
+        // so it is assembly.
         let mut offset = 0;
         while offset < asm::LOW_END as u64 {
             // SAFETY: the template has LOW_END bytes; real 0..LOW_END is ours (contract).
             unsafe {
-                core::arch::asm!(
+                asm!(
                     "ldx {word}, {template}, {offset}",
                     "stdx {word}, 0, {offset}",
                     word = out(reg) _,
@@ -113,7 +118,7 @@ mod metal {
             let address = (asm::LOW_STOP_BLOCK + number * 8) as u64;
             // SAFETY: inside the vector page.
             unsafe {
-                core::arch::asm!("stdx {}, 0, {}", in(reg) word, in(reg) address, options(nostack, preserves_flags));
+                asm!("stdx {}, 0, {}", in(reg) word, in(reg) address, options(nostack, preserves_flags));
             }
         }
         cpu::synchronize_instructions(0, asm::LOW_END as u64);
@@ -136,7 +141,8 @@ mod metal {
         Some((pc, registers.witness()))
     }
 
-    /// Every exception comes here, with interrupts masked, on the stack of its kind. Returning resumes what was interrupted.
+    /// Every exception comes here, with interrupts masked, on the stack of its kind. Returning resumes
+    /// what was interrupted.
     #[unsafe(no_mangle)]
     extern "C" fn ppc_trap(registers: &RegisterSet, vector: u64) {
         match vector {
@@ -164,7 +170,8 @@ mod metal {
             return;
         }
         if console::is_source(source) {
-            // Fetched first: an interrupt ended with bytes waiting would be gone, the hypervisor signals only the first.
+            // Fetched first: an interrupt ended with bytes waiting would be gone, the hypervisor
+            // signals only the first.
             let mut byte = Port.read();
             xics::end(xirr);
             while let Some(value) = byte {

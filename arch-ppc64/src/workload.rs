@@ -1,5 +1,5 @@
-//! The load that runs on every CPU while the panic path is tested: assembly in the section `.text.workload`
-//! (`asm/workload.S`); r30 holds the witness.
+//! The load that runs on every CPU while the panic path is tested: assembly in the section
+//! `.text.workload` (`asm/workload.S`); r30 holds the witness.
 
 use core::mem::offset_of;
 use hal::testload::Workload;

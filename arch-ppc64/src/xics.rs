@@ -1,4 +1,4 @@
-//! The interrupt controller, through the hypervisor: XICS (LoPAR "PowerPC External Interrupt Option").
+//! The interrupt controller, through the hypervisor: XICS (LoPAR, "PowerPC External Interrupt Option").
 //!
 //! Presentation (which interrupt a CPU takes) by hcalls, sources (which interrupts there are) by RTAS.
 
@@ -27,13 +27,13 @@ fn presentation(number: u64, first: u64, second: u64) -> Answer {
     unsafe { hcall::call(number, [first, second, 0, 0]) }
 }
 
-/// Lets the executing CPU take interrupts of every priority (MSR[EE] permitting).
+/// Lets the executing CPU take interrupts of every priority (`MSR[EE]` permitting).
 pub fn open() {
     presentation(H_CPPR, 0xff, 0);
 }
 
-/// Lets the executing CPU take none, takes back an interrupt another CPU sent to it, and ends none: what was accepted was
-/// ended before its handler ran.
+/// Lets the executing CPU take none, takes back an interrupt another CPU sent to it, and ends none:
+/// what was accepted was ended before its handler ran.
 pub fn close(server: u32) {
     presentation(H_CPPR, 0, 0);
     clear_ipi(server);
@@ -49,7 +49,8 @@ pub fn clear_ipi(server: u32) {
     presentation(H_IPI, u64::from(server), u64::from(MASKED));
 }
 
-/// Accepts the most urgent pending interrupt: its XIRR, whose low 24 bits are the source. `None` if none is pending.
+/// Accepts the most urgent pending interrupt: its XIRR, whose low 24 bits are the source. `None` if
+/// none is pending.
 pub fn accept() -> Option<u32> {
     let answer = presentation(H_XIRR, 0, 0);
     let xirr = answer.values[0] as u32;

@@ -9,6 +9,11 @@ use crate::Absent;
 use hal::CpuId;
 use hal::nmi::{Nmi, SignalError, Strength};
 
+/// Sends an NMI to the executing CPU.
+pub fn self_nmi() -> Result<Strength, SignalError> {
+    Err(SignalError::NoSuchCpu)
+}
+
 impl Nmi for Absent {
     fn send(&self, _target: CpuId) -> Result<Strength, SignalError> {
         match *self {}

@@ -6,16 +6,16 @@
 //! * What does a trap do that comes before handlers are registered? (A line on the console, then stop.)
 
 use crate::registers::RegisterSet;
-use hal::Unsupported;
 use hal::testload::Provoke;
 use hal::trap::Handlers;
 
-/// Registers the handlers that trap entries call. Refused: this port would never call them.
-pub fn set_handlers(_handlers: &'static Handlers<RegisterSet>) -> Result<(), Unsupported> {
-    Err(Unsupported::new("this port has no trap entries"))
-}
+/// Registers the handlers that trap entries call. There are no trap entries, so they are never called.
+pub fn set_handlers(_handlers: &'static Handlers<RegisterSet>) {}
 
-/// Executes an instruction that faults as asked.
-pub fn provoke(_fault: Provoke) -> Result<core::convert::Infallible, Unsupported> {
-    Err(Unsupported::new("this port cannot provoke faults"))
+/// Executes an instruction that faults as asked. Without trap entries nobody would hear of it: the CPU stops
+/// here instead.
+pub fn provoke(_fault: Provoke) -> ! {
+    loop {
+        core::hint::spin_loop();
+    }
 }

@@ -124,8 +124,15 @@ pub mod slot {
     pub const SP: usize = 11;
     /// Witness register.
     pub const WITNESS: usize = 12;
-    /// 1 if these registers are inside an interrupt handler; then the next two words are valid.
+    /// Not 0: these registers are not those of the work that was stopped, and the next two words are
+    /// valid. [`IN_HANDLER`]: they are inside an interrupt handler. [`LOST`]: the signal came before the
+    /// machine's own trap entry had saved what it interrupted; that is lost, and the next two words are
+    /// the nearest place that is known.
     pub const INTERRUPTED: usize = 13;
+    /// Value of [`INTERRUPTED`].
+    pub const IN_HANDLER: u64 = 1;
+    /// Value of [`INTERRUPTED`].
+    pub const LOST: u64 = 2;
     /// Program counter which that handler interrupted.
     pub const INTERRUPTED_PC: usize = 14;
     /// Witness register which that handler interrupted.

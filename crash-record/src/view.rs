@@ -58,6 +58,9 @@ pub struct Saved<'a> {
     /// Program counter and witness register of what was interrupted, when `pc` is in an interrupt
     /// handler.
     pub interrupted: Option<(u64, u64)>,
+    /// What the signal interrupted is lost (ppc64: it came between a trap and the saving of its
+    /// SRR0/1): `pc` is in the machine's trap entry, `interrupted` is the nearest place that is known.
+    pub lost: bool,
 }
 
 /// An entry.
@@ -323,7 +326,8 @@ impl<'a> CpuSlot<'a> {
             pc: self.word(slot::PC),
             sp: self.word(slot::SP),
             witness: self.word(slot::WITNESS),
-            interrupted: (self.word(slot::INTERRUPTED) == 1)
+            lost: self.word(slot::INTERRUPTED) == slot::LOST,
+            interrupted: (self.word(slot::INTERRUPTED) != 0)
                 .then(|| (self.word(slot::INTERRUPTED_PC), self.word(slot::INTERRUPTED_WITNESS))),
         }))
     }

@@ -160,7 +160,12 @@ impl RecordArea {
         set(slot::SP, registers.sp());
         set(slot::WITNESS, registers.witness());
         let (pc, witness) = snapshot.interrupted.unwrap_or((0, 0));
-        set(slot::INTERRUPTED, u64::from(snapshot.interrupted.is_some()));
+        let inner = match snapshot.interrupted {
+            _ if !registers.resumable() => slot::LOST,
+            Some(_) => slot::IN_HANDLER,
+            None => 0,
+        };
+        set(slot::INTERRUPTED, inner);
         set(slot::INTERRUPTED_PC, pc);
         set(slot::INTERRUPTED_WITNESS, witness);
         let mut count = 0;

@@ -27,15 +27,15 @@ pub trait Cpu {
     fn relax(&self);
 
     /// One wait of a parked CPU: gives the host its core back where the machine can do so **without
-    /// unmasking interrupts** (x86 `hlt` with IF=0; ppc64 a low-priority spin, never `H_CEDE`,
+    /// unmasking interrupts** (x86 `hlt` with IF=0; ppc64 `H_JOIN` in real mode, never `H_CEDE`,
     /// which sets EE).
     ///
     /// # Before
     /// The CPU has acknowledged a stop; interrupts are masked.
     ///
     /// # After
-    /// May return at any time and for any reason (an NMI, an SMI, nothing at all). The caller is a
-    /// loop that never ends (P6). While it waits, the program counter lies in the section
+    /// May return at any time and for any reason (an NMI, an SMI, nothing at all), or never. The
+    /// caller is a loop that never ends (P6). While it waits, the program counter lies in the section
     /// `.text.park`, between the linker symbols `__park_start` and `__park_end`: that is how an
     /// observer outside the machine knows that a CPU is parked and nowhere else.
     fn park_wait(&self);

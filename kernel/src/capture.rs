@@ -149,7 +149,8 @@ fn cpus(view: &RecordView<'_>) -> Result<usize, Fault> {
         match slot.saved().map_err(|error| Fault("registers", error))? {
             Some(saved) => {
                 let pc = Text::<20>::new(format_args!("{:#x}", saved.pc));
-                console::line(format_args!("  CPU {}: {state} by {}, pc {pc}", slot.cpu, saved.rung));
+                let lost = if saved.lost { ", inside a trap entry: its context is lost" } else { "" };
+                console::line(format_args!("  CPU {}: {state} by {}, pc {pc}{lost}", slot.cpu, saved.rung));
                 CAPTURE.event(
                     "cpu",
                     &[("who", &slot.cpu), ("state", &state), ("pc", &pc), ("witness", &Hex(saved.witness))],

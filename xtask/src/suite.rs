@@ -46,6 +46,8 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
             "--filter {filter}: nothing has that in its name; --list shows the names"
         )));
     }
+    // First of all: the checks below also look at what only a guest's toolchain can compile.
+    setup::ensure_all(&machines.iter().collect::<Vec<_>>())?;
     let mut tally = Tally::default();
     for (name, _) in stages.iter().filter(|(_, wanted)| *wanted) {
         heading(name);
@@ -62,7 +64,6 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
             continue;
         }
         heading(&format!("{}/image", machine.name));
-        setup::ensure(machine)?;
         let kernel = build::kernel(workspace, machine);
         let result = kernel.and_then(|kernel| {
             kernels.insert(machine.name.clone(), kernel.clone());

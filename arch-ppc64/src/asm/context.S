@@ -16,9 +16,8 @@ ppc_switch_stack:
     b       .
 
 /*
- * ppc_capture(words: *mut [u64; 48])
- * The caller's registers in the order of elf_gregset_t; pc is the return address. Everything a callee may destroy holds
- * what the call left in it.
+ * ppc_capture(words: *mut [u64; 48]) The caller's registers in the order of elf_gregset_t; pc is the
+ * return address. Everything a callee may destroy holds what the call left in it.
  */
 .globl ppc_capture
 ppc_capture:

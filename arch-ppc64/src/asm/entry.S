@@ -92,8 +92,8 @@ ppc_load_toc:
     blr
 
 /*
- * A secondary, from RTAS start-cpu: 64-bit real mode, r3 = its per-CPU area. MSR[RI] is 0 until SPRG0 is set: a
- * system reset that comes earlier sends the CPU back to stop.
+ * A secondary, from RTAS start-cpu: 64-bit real mode, r3 = its per-CPU area. MSR[RI] is 0 until SPRG0
+ * is set: a system reset that comes earlier sends the CPU back to stop.
  */
 .globl ppc_secondary_entry
 ppc_secondary_entry:

@@ -1,9 +1,10 @@
 /*
  * ppc_call_32(entry: u64, first: u64, second: u64) -> u64
  *
- * Calls Open Firmware or RTAS: 32-bit real mode, interrupts off, MSR[RI] = 1 so that a system reset inside can return
- * (LoPAR R1-7.2.1: RTAS is called in 32-bit mode with translation off). Firmware may destroy the upper halves of
- * registers, so all that must survive goes onto our stack and the stack pointer into the per-CPU area.
+ * Calls Open Firmware or RTAS: 32-bit real mode, interrupts off, MSR[RI] = 1 so that a system reset
+ * inside can return (LoPAR, "RTAS Environment": 32-bit mode, translation off). Firmware may destroy the
+ * upper halves of registers, so all that must survive goes onto our stack and the stack pointer into
+ * the per-CPU area.
  */
 .text
 .globl ppc_call_32

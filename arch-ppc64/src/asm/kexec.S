@@ -1,8 +1,8 @@
 /*
  * ppc_kexec_jump(tree: u64, base: u64) -> !
  *
- * The last instructions of this kernel: translation and interrupts off, then the first byte of the image at `base` with
- * r3 = flattened device tree, r4 = base, r5 = 0. Both addresses are real ones.
+ * The last instructions of this kernel: translation and interrupts off, then the first byte of the
+ * image at `base` with r3 = flattened device tree, r4 = base, r5 = 0. Both addresses are real ones.
  */
 .text
 .globl ppc_kexec_jump

@@ -95,8 +95,8 @@ global_asm!(
 );
 
 unsafe extern "C" {
-    /// Calls Open Firmware or RTAS at real address `entry` in 32-bit real mode. `first` and `second` must be what that
-    /// service expects in r3 and r4. Needs SPRG0 to point to a per-CPU area.
+    /// Calls Open Firmware or RTAS at real address `entry` in 32-bit real mode. `first` and `second`
+    /// must be what that service expects in r3 and r4. Needs SPRG0 to point to a per-CPU area.
     pub fn ppc_call_32(entry: u64, first: u64, second: u64) -> u64;
     /// Leaves the caller's stack for good and calls `entry(job)` on the stack that ends at `stack_top`.
     pub fn ppc_switch_stack(job: *const (), entry: extern "C" fn(*const ()) -> !, stack_top: u64) -> !;

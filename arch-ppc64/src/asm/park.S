@@ -3,11 +3,12 @@
  *
  * ppc_park_wait() -> !
  *
- * Goes to real mode and stays here for ever: a crash kernel replaces the page tables of the whole partition, and a
- * parked CPU must not notice. No stack and no memory is used. Each round masks the CPU at the interrupt controller
- * (a pending interrupt would end every H_JOIN at once), puts the decrementer off, spins a little at low priority and
- * then gives the processor back by H_JOIN, which, other than H_CEDE, leaves MSR[EE] off; a system reset still wakes it.
- * H_JOIN refuses to stop the last running CPU; then the spin is the wait.
+ * Goes to real mode and stays here for ever: a crash kernel replaces the page tables of the whole
+ * partition, and a parked CPU must not notice. No stack and no memory is used. Each round masks the CPU
+ * at the interrupt controller (a pending interrupt would end every H_JOIN at once), puts the
+ * decrementer off, spins a little at low priority and then gives the processor back by H_JOIN, which,
+ * other than H_CEDE, leaves MSR[EE] off; a system reset still wakes it. H_JOIN refuses to stop the last
+ * running CPU; then the spin is the wait.
  */
 .section .text.park, "ax"
 .globl ppc_park_wait

@@ -1,8 +1,9 @@
 /*
- * Exception entry and exit, in the kernel's own text. Entered from the vector page in real mode with MSR[RI] = 0:
+ * Exception entry and exit, in the kernel's own text. Entered from the vector page in real mode with
+ * MSR[RI] = 0:
  *   r13  per-CPU area     r12  save area: r10-r13, SRR0/1, CR, CTR, (ordinary vectors) the vector
- * All other registers are the interrupted context's. Every kind of exception has a stack of its own, so the 288 bytes
- * below the interrupted stack pointer that code may use without a frame stay untouched.
+ * All other registers are the interrupted context's. Every kind of exception has a stack of its own, so
+ * the 288 bytes below the interrupted stack pointer that code may use without a frame stay untouched.
  */
 .section .text.ppc_trap, "ax"
 
@@ -24,7 +25,7 @@ ppc_nmi_too_deep:
     std     %r11, {PERCPU_NMI_DROPPED}(%r13)
     /* falls through */
 
-/* A system reset of which this CPU takes no notice: also what is left of the handler after a jump into a crash image. */
+/* A system reset without a handler: what is left of it after a jump into a crash image. */
 .globl ppc_nmi_resume
 ppc_nmi_resume:
     std     %r12, {PERCPU_NMI_NEXT}(%r13)
@@ -215,7 +216,7 @@ ppc_save:
 3:  ld      %r11, {PERCPU_NMI_NEXT}(%r13)
     addi    %r11, %r11, -{SAVE_SIZE}
     std     %r11, {PERCPU_NMI_NEXT}(%r13)
-    /* A reservation that the handler left behind must not satisfy the interrupted code's store-conditional. */
+    /* A reservation that the handler left must not satisfy the interrupted code's store-conditional. */
 4:  addi    %r11, %r1, {FRAME_REGS} + {RESULT} * 8
     stdcx.  %r10, 0, %r11
     ld      %r11, ({FRAME_REGS} + {NIP} * 8)(%r1)

@@ -1,7 +1,7 @@
 /*
- * The vector page: a template that is copied to real address 0. Everything here is position-independent and knows no
- * address of the kernel: it takes what it needs from the per-CPU area in SPRG0, so that it may be replaced by the same page
- * of a capture kernel while CPUs of the first kernel are parked.
+ * The vector page: a template that is copied to real address 0. Everything here is position-independent
+ * and knows no address of the kernel: it takes what it needs from the per-CPU area in SPRG0, so that it
+ * may be replaced by the same page of a capture kernel while CPUs of the first kernel are parked.
  *
  *   SPRG0  per-CPU area, 0 on a CPU that was never started
  *   SPRG1  scratch of the ordinary vectors
@@ -14,8 +14,8 @@
 .globl ppc_vectors
 ppc_vectors:
 /*
- * Words that a CPU without a per-CPU area finds where others find theirs, at the same offsets. Written at install:
- * the save areas; the RTAS argument block for stop-self, RTAS's entry and base.
+ * Words that a CPU without a per-CPU area finds where others find theirs, at the same offsets. Written
+ * at install: the save areas; the RTAS argument block for stop-self, RTAS's entry and base.
  */
 .org {PERCPU_NMI_NEXT}
     .quad   {LOW_SAVE}
@@ -24,7 +24,7 @@ ppc_vectors:
 .org {LOW_STOP_BLOCK}
     .quad   0, 0, 0
 
-/* Saves what the entry code needs, SRR0/1 and CFAR (where the last branch was taken) included, before the first branch. */
+/* Saves what the entry code needs before the first branch, SRR0/1 and CFAR (the last branch taken) too. */
 .macro PPC_VECTOR_NMI save
     mtsprg  2, %r13
     mtsprg  3, %r12
@@ -144,8 +144,8 @@ ppc_vector_common:
     bctr
 
 /*
- * A CPU that nobody started was woken by a signal to "all CPUs". It has no stack and goes back to stop by RTAS
- * stop-self (32-bit mode; the argument block is shared: RTAS writes it only if it fails).
+ * A CPU that nobody started was woken by a signal to "all CPUs". It has no stack and goes back to stop
+ * by RTAS stop-self (32-bit mode; the argument block is shared: RTAS writes it only if it fails).
  */
 ppc_vector_stop:
     li      %r10, {LOW_SAVE}

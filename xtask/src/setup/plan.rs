@@ -112,16 +112,20 @@ pub fn needs(probe: &Probe) -> Vec<Need> {
         needs.push(Need {
             what: "LLD, the linker".into(),
             ways: packages(probe, &probe.linker_packages).into_iter().collect(),
-            advice: "install LLD (program `ld.lld`)".into(),
+            advice: advice(probe, &probe.linker_packages, "install LLD (program `ld.lld`)"),
         });
     }
     for emulator in probe.emulators.iter().filter(|emulator| emulator.found.is_none()) {
         needs.push(Need {
             what: format!("QEMU ({})", emulator.binary),
             ways: packages(probe, &emulator.packages).into_iter().collect(),
-            advice: format!(
-                "install QEMU so that `{}` is on PATH, or set {} to the program",
-                emulator.binary, emulator.environment
+            advice: advice(
+                probe,
+                &emulator.packages,
+                &format!(
+                    "install QEMU so that `{}` is on PATH, or set {} to the program",
+                    emulator.binary, emulator.environment
+                ),
             ),
         });
     }
@@ -154,11 +158,20 @@ fn toolchain(probe: &Probe) -> Need {
     Need {
         what,
         ways,
-        advice:
-            "with rustup: `rustup component add rust-src`; else the distribution's package with the library \
-                 source (Debian: rust-web-src or rust-src)"
-                .into(),
+        advice: advice(
+            probe,
+            &TOOLCHAIN_PACKAGES.map(str::to_owned),
+            "with rustup: `rustup component add rust-src`; else the distribution's package with the library source",
+        ),
     }
+}
+
+/// What a person can do, with the command where only the rights to run it are missing.
+fn advice(probe: &Probe, packages: &[String], text: &str) -> String {
+    if probe.apt && probe.rights == Rights::None && !packages.is_empty() {
+        return format!("{text}; as root: apt-get install --no-install-recommends {}", packages.join(" "));
+    }
+    text.to_owned()
 }
 
 /// The package with the library source that belongs to a compiler's package: `rustc-web` → `rust-web-src`.
@@ -340,6 +353,7 @@ mod tests {
             let needs = needs(&probe);
             assert_eq!(needs[0].ways, Vec::<Vec<Step>>::new());
             assert!(needs[0].advice.contains("QEMU_ONE"));
+            assert_eq!(needs[0].advice.contains("as root: apt-get install"), probe.apt);
         }
     }
 

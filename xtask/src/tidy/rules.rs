@@ -31,6 +31,7 @@ pub fn check(tree: &Tree, machines: &[String]) -> Vec<Problem> {
         no_machine_name(path, &source, machines, &mut problems);
     }
     same_modules(tree, &mut problems);
+    port_surface(tree, &mut problems);
     lengths(tree, &mut problems);
     local_paths(tree, &mut problems);
     toolchain_is_free(tree, &mut problems);
@@ -145,6 +146,49 @@ fn same_modules(tree: &Tree, problems: &mut Vec<Problem>) {
             problems.push(Problem::of("same-modules", port, message));
         }
     }
+}
+
+/// What the kernel calls by name in its port, every port has, the skeleton included: the traits cannot say so.
+fn port_surface(tree: &Tree, problems: &mut Vec<Problem>) {
+    let mut calls = std::collections::BTreeSet::new();
+    for (_, text) in tree.below("kernel/src", ".rs") {
+        let code = Source::new(text).code;
+        for (at, _) in code.match_indices("port::").filter(|(at, _)| !code[..*at].ends_with(is_identifier)) {
+            let mut path = code[at..].splitn(3, "::").skip(1);
+            let (module, function) = (path.next().unwrap_or_default(), path.next().map(leading_identifier));
+            if let Some(function) = function
+                && !module.is_empty()
+                && module.chars().all(is_identifier)
+                && function.starts_with(|c: char| c.is_ascii_lowercase())
+            {
+                calls.insert((module.to_owned(), function.to_owned()));
+            }
+        }
+    }
+    for port in tree.folders("arch-") {
+        for (module, function) in &calls {
+            let file = format!("{port}/src/{module}.rs");
+            let folder = format!("{port}/src/{module}");
+            let definition = format!("pub fn {function}");
+            let own = tree.get(&file).map(|text| (file.as_str(), text));
+            let there = own.into_iter().chain(tree.below(&folder, ".rs"));
+            if !there
+                .map(|(_, text)| Source::new(text))
+                .any(|source| !source.lines_with(&definition).is_empty())
+            {
+                let message = format!("has no `pub fn {function}`, which the kernel calls");
+                problems.push(Problem::of("port-surface", &file, message));
+            }
+        }
+    }
+}
+
+fn is_identifier(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+fn leading_identifier(text: &str) -> &str {
+    text.split(|c| !is_identifier(c)).next().unwrap_or_default()
 }
 
 fn lengths(tree: &Tree, problems: &mut Vec<Problem>) {
@@ -264,6 +308,21 @@ mod tests {
         assert!(checks(&[("arch-vax/src/boot/mod.rs", ""), ("arch-vax/src/asm/x.S", "")]).is_empty());
         let bare = check(&Tree::of(&[("README.md", "")]), &[]);
         assert_eq!(bare[0].check, "same-modules");
+    }
+
+    #[test]
+    fn a_port_without_a_function_that_the_kernel_calls_is_found() {
+        let kernel = (
+            "kernel/src/a.rs",
+            "use crate::port::{self, PORT}; fn f() { port::boot::go(1); airport::boot::no(); }",
+        );
+        assert_eq!(checks(&[kernel]), ["port-surface"], "the skeleton has no such function");
+        let port = |text| {
+            let tree = Tree::of(&[kernel, ("arch-template/src/boot.rs", text)]);
+            check(&tree, &[]).len()
+        };
+        assert_eq!(port("pub fn go(x: u8) {}"), 0);
+        assert_eq!(port("fn go(x: u8) {} // pub fn go"), 1);
     }
 
     #[test]

@@ -185,8 +185,11 @@ fn misplaced(facts: &Facts, record: &RecordView, slot: &CpuSlot, saved: &Saved) 
     let (cpu, symbols) = (slot.cpu, facts.symbols);
     let within = |name: &str, pc: u64| symbols.range(name).is_some_and(|range| range.contains(&pc));
     let at = symbols.describe(saved.pc);
-    if !within("text", saved.pc) {
-        return Some(format!("CPU {cpu} was at {at}, which is no kernel text"));
+    // A signal that hits a trap entry before it has saved anything finds the entry's own pc, which may
+    // lie in a page of vectors outside the image. What was interrupted is lost, and the record says so.
+    let known = if saved.lost { saved.interrupted.map_or(0, |(pc, _)| pc) } else { saved.pc };
+    if !within("text", known) {
+        return Some(format!("CPU {cpu} was at {}, which is no kernel text", symbols.describe(known)));
     }
     if within("park", saved.pc) {
         return Some(format!("CPU {cpu} was at {at}: saved when it was parked already"));

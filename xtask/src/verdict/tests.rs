@@ -342,6 +342,19 @@ fn registers() {
     };
     red(|run| run.spoil(interrupted(1 ^ NONCE)), &[]);
     red(|run| run.spoil(interrupted(7)), &["witness"]);
+    // A signal inside a trap entry, which lies outside the image: only with a place in the load beside it.
+    let lost = |how: u64, near: u64| {
+        move |record: &mut Record| {
+            record.registers(1, 0x9000, 7);
+            record.set(1, slot::INTERRUPTED, how);
+            record.set(1, slot::INTERRUPTED_PC, near);
+            record.set(1, slot::INTERRUPTED_WITNESS, 1 ^ NONCE);
+            record.seal(1);
+        }
+    };
+    red(|run| run.spoil(lost(slot::LOST, WORK)), &[]);
+    red(|run| run.spoil(lost(slot::LOST, 0x9000)), &["registers"]);
+    red(|run| run.spoil(lost(slot::IN_HANDLER, WORK)), &["registers"]);
     // Somewhere in kernel text is enough where no load is expected, and for who panicked too.
     red(
         |run| {
