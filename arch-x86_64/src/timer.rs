@@ -26,7 +26,7 @@ pub fn pin(timer_capabilities: u64) -> Option<u32> {
 }
 
 #[cfg(mayday_metal)]
-pub use metal::*;
+pub(crate) use metal::*;
 
 #[cfg(mayday_metal)]
 mod metal {

@@ -66,6 +66,7 @@ impl<P: Platform> Panic<'_, P> {
             self.watched(me, LINK_MS, || self.leave(me, *action));
         }
         self.event(me, "final", &[("action", &"halt")]);
+        self.retire();
         loop {
             self.platform.park_wait();
         }
@@ -104,7 +105,7 @@ impl<P: Platform> Panic<'_, P> {
     fn delay(&self) {
         let time = u64::from(self.config().timeout_s) * 1_000_000_000;
         let start = self.platform.now_ns();
-        for _ in 0..time / 4 {
+        for _ in 0..time / P::LEAST_ITERATION_NS {
             if self.platform.now_ns().wrapping_sub(start) >= time {
                 return;
             }

@@ -247,7 +247,7 @@ impl<'a, P: Platform> Panic<'a, P> {
     fn collect(&self, generation: u64) {
         let time = self.config().deadline_ns(2_000);
         let start = self.platform.now_ns();
-        for _ in 0..time / 4 {
+        for _ in 0..time / P::LEAST_ITERATION_NS {
             let over = self.platform.now_ns().wrapping_sub(start) >= time;
             if over || self.deadline.arrived(generation) {
                 return;

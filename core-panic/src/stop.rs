@@ -165,10 +165,10 @@ impl<P: Platform> Panic<'_, P> {
     }
 
     /// Waits until all targets have parked or the time is over. A clock that stands still is caught
-    /// by the iteration cap: an iteration takes longer than 4 ns on any machine.
+    /// by the iteration cap: the machine states how long one takes at least.
     fn wait(&self, targets: CpuSet, time_ns: u64) {
         let start = self.platform.now_ns();
-        for _ in 0..time_ns / 4 {
+        for _ in 0..time_ns / P::LEAST_ITERATION_NS {
             if self.pending(targets).count() == 0 || self.platform.now_ns().wrapping_sub(start) >= time_ns {
                 return;
             }

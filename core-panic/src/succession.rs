@@ -36,7 +36,7 @@ impl<P: Platform> Panic<'_, P> {
         }
         let time = self.config().deadline_ns(ANSWER_MS);
         let start = self.platform.now_ns();
-        for _ in 0..time / 4 {
+        for _ in 0..time / P::LEAST_ITERATION_NS {
             let over = self.platform.now_ns().wrapping_sub(start) >= time;
             if over || self.claim.owner() != Some(me) {
                 break;

@@ -20,8 +20,6 @@ use crate::sequence::Panic;
 
 /// The most that a gap between two polls counts, ns.
 const MOST_GAP_NS: u64 = 10_000_000;
-/// The least that a poll counts, ns: a clock that stands still does not stop the watch.
-const LEAST_POLL_NS: u64 = 4;
 /// How long a shot, or a warden's heartbeat, may stay without an answer, ms.
 const ANSWER_MS: u64 = 1_000;
 
@@ -56,7 +54,8 @@ impl Wardens {
     }
 }
 
-/// Time in polls.
+/// Time in polls. A poll counts at least what an iteration takes: a clock that stands still does not
+/// stop the watch.
 struct Polls {
     last: u64,
     total: u64,
@@ -66,8 +65,8 @@ impl Polls {
     fn start(now: u64) -> Self {
         Polls { last: now, total: 0 }
     }
-    fn poll(&mut self, now: u64) -> u64 {
-        let gap = now.saturating_sub(self.last).clamp(LEAST_POLL_NS, MOST_GAP_NS);
+    fn poll<P: Platform>(&mut self, now: u64) -> u64 {
+        let gap = now.saturating_sub(self.last).clamp(P::LEAST_ITERATION_NS, MOST_GAP_NS);
         self.last = now;
         self.total = self.total.saturating_add(gap);
         self.total
@@ -111,7 +110,7 @@ impl<P: Platform> Panic<'_, P> {
             if beats != seen {
                 seen = beats;
                 polls = Polls::start(self.platform.now_ns());
-            } else if polls.poll(self.platform.now_ns()) >= self.config().deadline_ns(ANSWER_MS) {
+            } else if polls.poll::<P>(self.platform.now_ns()) >= self.config().deadline_ns(ANSWER_MS) {
                 return Wardens::claim(&self.wardens.warden, warden, me);
             }
             self.platform.relax();
@@ -132,7 +131,7 @@ impl<P: Platform> Panic<'_, P> {
                     polls = Polls::start(self.platform.now_ns());
                 }
                 State::Running => {
-                    let late = polls.poll(self.platform.now_ns()) >= self.deadline.limit_ns();
+                    let late = polls.poll::<P>(self.platform.now_ns()) >= self.deadline.limit_ns();
                     if late && self.deadline.fire(watched) {
                         self.shoot(me, watched);
                     }
@@ -152,7 +151,7 @@ impl<P: Platform> Panic<'_, P> {
             let _ = nmi.send(owner);
             self.deadline.sent(generation);
             let mut polls = Polls::start(self.platform.now_ns());
-            while polls.poll(self.platform.now_ns()) < self.config().deadline_ns(ANSWER_MS) {
+            while polls.poll::<P>(self.platform.now_ns()) < self.config().deadline_ns(ANSWER_MS) {
                 self.wardens.beats.fetch_add(1, Ordering::AcqRel);
                 let shot = self.deadline.now();
                 if self.deadline.arrived(generation)

@@ -70,6 +70,8 @@ pub enum NotifierFault {
     Panic,
     /// `null`: it reads address 0.
     Null,
+    /// `hang`: it never comes back.
+    Hang,
 }
 
 /// Notifiers that go wrong, at most.
@@ -175,12 +177,13 @@ impl Options {
 }
 
 fn notifier_fault(value: &str) -> Result<(Class, NotifierFault), ConfigError> {
-    let expected = ConfigError::Expected("CLASS:FAULT, a class of notifiers and panic or null");
+    let expected = ConfigError::Expected("CLASS:FAULT, a class of notifiers and panic, null or hang");
     let (class, fault) = value.split_once(':').ok_or(expected)?;
     let class = Class::from_name(class).ok_or(expected)?;
     match fault {
         "panic" => Ok((class, NotifierFault::Panic)),
         "null" => Ok((class, NotifierFault::Null)),
+        "hang" => Ok((class, NotifierFault::Hang)),
         _ => Err(expected),
     }
 }
@@ -236,7 +239,7 @@ mod tests {
                 "panic.stop: expected ipi-nmi or nmi",
                 "test.panick: no such key",
                 "test.hold: no such key",
-                "test.notifier: expected CLASS:FAULT, a class of notifiers and panic or null",
+                "test.notifier: expected CLASS:FAULT, a class of notifiers and panic, null or hang",
                 "test.delay: expected a number of ms up to 60000",
                 "capture.record: expected ADDRESS,LENGTH in hex with 0x",
             ]
