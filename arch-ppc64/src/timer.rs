@@ -13,9 +13,6 @@ const START: u64 = 1 << 8;
 const STOP: u64 = 2 << 8;
 /// Action "dump and restart".
 const DUMP_RESTART: u64 = 3;
-/// The watchdog that is used; they count from 1.
-const NUMBER: u64 = 1;
-
 /// Flags that start the watchdog.
 pub const START_FLAGS: u64 = START | DUMP_RESTART;
 /// Flags that stop it.
@@ -32,6 +29,9 @@ mod metal {
     use crate::hcall::{self, H_SUCCESS, H_WATCHDOG};
     use hal::nmi::{SignalError, Strength};
     use hal::timer::DeadlineTimer;
+
+    /// The watchdog that is used; they count from 1.
+    const NUMBER: u64 = 1;
 
     /// The watchdog as the timer of this machine.
     #[derive(Clone, Copy, Debug)]

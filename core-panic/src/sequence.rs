@@ -10,6 +10,7 @@ use core::fmt;
 use crash_record::layout::{header, slot};
 use crash_record::names::{Class, CpuState, EntryKind, Outcome, Rung, Step};
 use crash_record::write::RecordArea;
+use hal::kexec::Kexec;
 use hal::nmi::Nmi;
 use hal::registers::Snapshot;
 use hal::sync::{AtomicU32, AtomicU64, Ordering};
@@ -375,13 +376,25 @@ impl<'a, P: Platform> Panic<'a, P> {
                     let _ = self.notify(me, Class::Terminal, spec.budget_ms);
                     self.last_action(me)
                 }
-                _ => self.watched(me, spec.budget_ms, || self.body(me, spec, cause)),
+                _ => self.watched(me, spec.budget_ms.saturating_add(self.verify_ms(spec)), || {
+                    self.body(me, spec, cause)
+                }),
             };
             self.end_step(me, spec, &ended);
         }
         loop {
             self.platform.park_wait();
         }
+    }
+
+    /// What the kexec step may take on top of its budget: four times what the image's digest took when
+    /// it was loaded, as measured on this machine.
+    fn verify_ms(&self, spec: &StepSpec) -> u64 {
+        if spec.action != Action::Kexec {
+            return 0;
+        }
+        let image = self.platform.kexec().ok().and_then(|kexec| kexec.image().ok());
+        image.map_or(0, |image| (image.digest_ns / 1_000_000).saturating_mul(4))
     }
 
     /// What a step does that calls no notifiers.

@@ -111,7 +111,10 @@ impl<P: Platform> Panic<'_, P> {
     pub(crate) fn stop(&self, me: CpuId) -> Result<Detail, Detail> {
         let others = CpuId::all().filter(|cpu| *cpu != me);
         let online = others
-            .filter(|cpu| matches!(self.record.state(*cpu), CpuState::Online | CpuState::Parked))
+            // An owner that is not this CPU has handed the panic over and is on its way to the park loop.
+            .filter(|cpu| {
+                matches!(self.record.state(*cpu), CpuState::Online | CpuState::Parked | CpuState::Owner)
+            })
             .fold(CpuSet(0), CpuSet::with);
         for &(rung, answer_ms) in ladder(self.config().stop) {
             let targets = self.pending(online);
@@ -183,7 +186,7 @@ impl<P: Platform> Panic<'_, P> {
         for cpu in CpuId::all().take(cpus) {
             let state = match self.record.state(cpu) {
                 _ if cpu == me => CpuState::Owner,
-                CpuState::Online => CpuState::Missing,
+                CpuState::Online | CpuState::Owner => CpuState::Missing,
                 state => state,
             };
             self.record.set_slot(cpu, slot::OWNER_STATE, u64::from(state.number()));

@@ -35,6 +35,8 @@ pub enum Trigger {
     WriteText,
     /// `exec-data`: a jump into data.
     ExecuteData,
+    /// `display`: a `panic!` whose message panics while it is formatted.
+    Display,
     /// `nmi`: a `panic!` inside an NMI handler.
     Nmi,
     /// `console`: a `panic!` inside the console's receive interrupt, when `!` is typed.
@@ -56,6 +58,7 @@ const TRIGGERS: &[(&str, Trigger)] = &[
     ("stack-overflow", Trigger::StackOverflow),
     ("write-text", Trigger::WriteText),
     ("exec-data", Trigger::ExecuteData),
+    ("display", Trigger::Display),
     ("nmi", Trigger::Nmi),
     ("console", Trigger::Console),
     ("all", Trigger::All),
@@ -148,7 +151,7 @@ impl Options {
             "test.panic" => {
                 let found = TRIGGERS.iter().find(|(name, _)| *name == value);
                 let expected = "rust, null, wild, undefined, trap, stack-overflow, write-text, \
-                                exec-data, nmi, console, all, early or none";
+                                exec-data, display, nmi, console, all, early or none";
                 self.trigger = found.map(|(_, trigger)| *trigger).ok_or(ConfigError::Expected(expected))?;
             }
             "test.cpu" => self.cpu = number(value, 15, "a CPU number up to 15")? as usize,

@@ -271,7 +271,7 @@ impl Bench {
             mail: Default::default(),
             console: Mutex::default(),
             faults,
-            image: Image { entry: 1, base: 2, len: 3, build_id: 4 },
+            image: Image { entry: 1, base: 2, len: 3, build_id: 4, digest_ns: 0 },
             quiesced: AtomicU32::new(0),
             stacks: Mutex::default(),
             over: AtomicBool::new(false),

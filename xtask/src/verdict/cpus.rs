@@ -84,7 +84,9 @@ fn wrong_rung(facts: &Facts, slot: &CpuSlot) -> Option<String> {
     if facts.stop == Stop::Nmi && saved.rung == Rung::Ipi {
         return Some(format!("CPU {cpu} was stopped by an IPI, which this ladder does not have"));
     }
-    if saved.rung == Rung::None {
+    let mut owners = facts.evidence.log.all(Stream::Panic, "owner");
+    let handed_over = owners.any(|event| event.number("from") == Some(cpu as u64));
+    if saved.rung == Rung::None && !handed_over {
         return Some(format!("CPU {cpu} is parked and nothing brought it there"));
     }
     let wanted = facts.expect.rung.get(&cpu.to_string())?;
@@ -166,7 +168,8 @@ pub fn heartbeats(name: &'static str, facts: &Facts) -> Check {
     Check::without_faults(name, expected, faults, format!("{} still", parked(&record).count()))
 }
 
-fn parked<'r>(record: &RecordView<'r>) -> impl Iterator<Item = CpuSlot<'r>> + use<'r> {
+/// Slots of the CPUs that the owner saw parked.
+pub fn parked<'r>(record: &RecordView<'r>) -> impl Iterator<Item = CpuSlot<'r>> + use<'r> {
     record.slots().filter(|slot| slot.owner_state() == Some(CpuState::Parked))
 }
 
