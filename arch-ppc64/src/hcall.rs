@@ -19,6 +19,8 @@ pub const H_PUT_TERM_CHAR: u64 = 0x58;
 pub const H_JOIN: u64 = 0x298;
 /// Registers the process table.
 pub const H_REGISTER_PROC_TBL: u64 = 0x37c;
+/// Starts, stops or queries a watchdog: flags, its number, time-out in ms.
+pub const H_WATCHDOG: u64 = 0x45c;
 /// Sends a system reset.
 pub const H_SIGNAL_SYS_RESET: u64 = 0x380;
 

@@ -9,9 +9,11 @@
 use crate::asm::{self, symbols};
 use crate::devicetree::{self, COMMAND_LINE};
 use crate::elf::{self, Plan};
+use crate::platform::Port;
 use crate::{boot, cpu, flat, mmu, percpu, xics};
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
+use hal::clock::Clock;
 use hal::kexec::{Handoff, Image, Kexec, KexecError, Quiesced, Verified};
 use hal::{CpuId, Unsupported};
 use sha2::{Digest, Sha256};
@@ -107,9 +109,9 @@ fn place(elf: &[u8], region: (u64, u64), command_line: &str) -> Result<Loaded, K
     let placed = fill(memory, elf, &plan);
     mmu::set_region_writable(region, false);
     cpu::synchronize_instructions(base, base + plan.file_end as u64);
-    let (digest, command_line_slot) = placed.map_err(KexecError::NoImage)?;
+    let (digest, digest_ns, command_line_slot) = placed.map_err(KexecError::NoImage)?;
     Ok(Loaded {
-        image: Image { entry: base, base, len, build_id: plan.build_id },
+        image: Image { entry: base, base, len, build_id: plan.build_id, digest_ns },
         covered: plan.file_end,
         digest,
         tree: base + len - TREE_ROOM,
@@ -119,7 +121,7 @@ fn place(elf: &[u8], region: (u64, u64), command_line: &str) -> Result<Loaded, K
     })
 }
 
-fn fill(memory: &mut [u8], elf: &[u8], plan: &Plan) -> Result<([u8; 32], flat::Slot), &'static str> {
+fn fill(memory: &mut [u8], elf: &[u8], plan: &Plan) -> Result<([u8; 32], u64, flat::Slot), &'static str> {
     const BOUNDS: &str = "the crash module does not fit into the crash region";
     let (image, tree) = memory.split_at_mut_checked(memory.len() - TREE_ROOM as usize).ok_or(BOUNDS)?;
     let covered = image.get_mut(..plan.file_end).ok_or(BOUNDS)?;
@@ -132,7 +134,9 @@ fn fill(memory: &mut [u8], elf: &[u8], plan: &Plan) -> Result<([u8; 32], flat::S
     let mut names = [0; 6 << 10];
     let (_, slot) = devicetree::write_for_crash(boot::tree(), tree, &mut names)
         .map_err(|_| "the device tree could not be copied for the crash image")?;
-    Ok((Sha256::digest(&*covered).into(), slot))
+    let start = Port.now_ns();
+    let digest = Sha256::digest(&*covered).into();
+    Ok((digest, Port.now_ns().saturating_sub(start), slot))
 }
 
 fn loaded() -> Result<&'static Loaded, KexecError> {
@@ -181,6 +185,10 @@ impl Kexec for DeviceTreeKexec {
             let area = percpu::area(cpu);
             area.nmi_entry.store(symbols::nmi_resume(), Ordering::Release);
             area.machine_check_entry.store(symbols::machine_check_resume(), Ordering::Release);
+            // A CPU that is not in real mode yet (a warden that was let go just now, or one that never
+            // answered) loses its translation when the next kernel registers its process table. Its
+            // next fault then leads to the park loop, which needs none.
+            area.trap_entry.store(asm::ppc_park_wait as *const () as u64, Ordering::Release);
         }
         // SAFETY: the image was verified, the tree is complete, others are parked in real mode (hal's
         // contract, park.S).

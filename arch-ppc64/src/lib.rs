@@ -33,6 +33,7 @@ pub mod registers;
 pub mod rtas;
 pub mod smp;
 pub mod stack;
+pub mod timer;
 pub mod trap;
 pub mod workload;
 pub mod xics;

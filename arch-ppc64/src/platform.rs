@@ -9,6 +9,7 @@ use crate::kexec::DeviceTreeKexec;
 use crate::nmi::SystemReset;
 use crate::registers::RegisterSet;
 use crate::rtas;
+use crate::timer::Watchdog;
 use hal::registers::Snapshot;
 use hal::{Platform, Unsupported};
 
@@ -27,6 +28,7 @@ impl Platform for Port {
     type Nmi = SystemReset;
     type Kexec = DeviceTreeKexec;
     type Firmware = RtasFirmware;
+    type Timer = Watchdog;
 
     fn name(&self) -> &'static str {
         "ppc64"
@@ -50,6 +52,10 @@ impl Platform for Port {
 
     fn kexec(&self) -> Result<&DeviceTreeKexec, Unsupported> {
         Ok(&KEXEC)
+    }
+
+    fn timer(&self) -> Result<&Watchdog, Unsupported> {
+        Ok(&Watchdog)
     }
 
     fn firmware(&self) -> Result<&RtasFirmware, Unsupported> {

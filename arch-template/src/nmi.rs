@@ -18,4 +18,8 @@ impl Nmi for Absent {
     fn send(&self, _target: CpuId) -> Result<Strength, SignalError> {
         match *self {}
     }
+
+    fn unblock(&self) {
+        match *self {}
+    }
 }

@@ -18,6 +18,7 @@ impl Platform for Port {
     type Nmi = Absent;
     type Kexec = Absent;
     type Firmware = Absent;
+    type Timer = Absent;
 
     fn name(&self) -> &'static str {
         "template"
@@ -40,6 +41,10 @@ impl Platform for Port {
         Err(Unsupported::new("this port cannot enter a second kernel"))
     }
 
+    fn timer(&self) -> Result<&Absent, Unsupported> {
+        Err(Unsupported::new("this port has no timer that arrives as an NMI"))
+    }
+
     fn firmware(&self) -> Result<&Absent, Unsupported> {
         Err(Unsupported::new("this port knows no firmware"))
     }
@@ -53,7 +58,13 @@ mod tests {
 
     #[test]
     fn every_absence_has_a_reason_that_fits_the_record() {
-        let answers = [PORT.ipi().err(), PORT.nmi().err(), PORT.kexec().err(), PORT.firmware().err()];
+        let answers = [
+            PORT.ipi().err(),
+            PORT.nmi().err(),
+            PORT.kexec().err(),
+            PORT.firmware().err(),
+            PORT.timer().err(),
+        ];
         for answer in answers {
             let reason = answer.expect("a skeleton has none of these").reason;
             assert!(!reason.is_empty() && reason.len() <= 80 && reason.is_ascii(), "{reason}");

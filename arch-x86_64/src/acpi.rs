@@ -245,6 +245,22 @@ pub struct Acpi {
     pub fadt: Result<Fadt, AcpiError>,
     /// SLP_TYPa for soft-off.
     pub soft_off: Result<u8, AcpiError>,
+    /// Physical address of the first HPET's registers.
+    pub hpet: Result<u64, AcpiError>,
+}
+
+/// The register block of an `HPET` table (HPET specification 1.0a, 3.2.4): a generic address at
+/// offset 40, which has to be in memory space (0) and page-aligned.
+fn hpet_address(table: &[u8]) -> Result<u64, AcpiError> {
+    let fail = |offset, problem| error(*b"HPET", offset, problem);
+    if u8_at(table, 40) != Some(0) {
+        return Err(fail(40, "registers are not in memory"));
+    }
+    let address = u64_at(table, 44).ok_or(fail(44, "cut off"))?;
+    if address == 0 || !address.is_multiple_of(0x1000) {
+        return Err(fail(44, "no page of registers"));
+    }
+    Ok(address)
 }
 
 impl Acpi {
@@ -253,14 +269,15 @@ impl Acpi {
     pub fn read(memory: &impl PhysicalMemory, rsdp: u64, boot_apic_id: u32) -> Acpi {
         let root = match Root::find(memory, rsdp) {
             Ok(root) => root,
-            Err(e) => return Acpi { madt: Err(e), fadt: Err(e), soft_off: Err(e) },
+            Err(e) => return Acpi { madt: Err(e), fadt: Err(e), soft_off: Err(e), hpet: Err(e) },
         };
         let madt = root.table(memory, *b"APIC").and_then(|table| Madt::parse(table, boot_apic_id));
         let fadt = root.table(memory, *b"FACP").and_then(Fadt::parse);
         let soft_off = fadt
             .and_then(|fadt| checked_table(memory, fadt.dsdt, Some(*b"DSDT"), *b"DSDT"))
             .and_then(soft_off_type);
-        Acpi { madt, fadt, soft_off }
+        let hpet = root.table(memory, *b"HPET").and_then(hpet_address);
+        Acpi { madt, fadt, soft_off, hpet }
     }
 }
 

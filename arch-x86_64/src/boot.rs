@@ -5,7 +5,7 @@ use crate::asm::symbols;
 use crate::console::{self, Text};
 use crate::physical::IdentityMapped;
 use crate::pvh::StartInfo;
-use crate::{apic, clock, cpu, descriptors, kexec, mmu, pic};
+use crate::{apic, clock, cpu, descriptors, kexec, mmu, pic, timer};
 use core::fmt::Write;
 use hal::CpuId;
 use hal::boot::BootInfo;
@@ -21,6 +21,8 @@ pub struct Machine {
     pub fadt: Result<Fadt, AcpiError>,
     /// SLP_TYPa for soft-off.
     pub soft_off: Result<u8, AcpiError>,
+    /// Physical address of the HPET's registers.
+    pub hpet: Result<u64, AcpiError>,
 }
 
 static MACHINE: Once<Machine> = Once::new();
@@ -64,7 +66,7 @@ fn read_machine(start_info: u64) -> Machine {
     {
         let _ = writeln!(Text, "x86_64: {problem}; no reset register or power off by it");
     }
-    Machine { start, madt, fadt: acpi.fadt, soft_off: acpi.soft_off }
+    Machine { start, madt, fadt: acpi.fadt, soft_off: acpi.soft_off, hpet: acpi.hpet }
 }
 
 /// This image's own build-id note.
@@ -93,6 +95,7 @@ extern "C" fn x86_boot(start_info: u64, delta: u64) -> ! {
         give_up(format_args!("the page table pool is too small for this machine"));
     }
     pic::mask();
+    timer::find(machine);
     apic::init_this_cpu();
     cpu::enable_machine_checks();
     if let Err(problem) = clock::calibrate() {

@@ -47,6 +47,23 @@ pub(crate) fn stop_for_ever() -> ! {
     }
 }
 
+/// Clears MCIP: a machine check that comes while it is set shuts the CPU down (SDM volume 3,
+/// 16.3.1.2). The banks are left as they are, for whoever reads the dump.
+pub(crate) fn end_machine_check() {
+    let features = core::arch::x86_64::__cpuid(1).edx;
+    if features & 1 << 14 == 0 {
+        return;
+    }
+    let mut status = Msr::new(0x17A);
+    // SAFETY: CPUID offers the register; writing 0 to it is the way to say that a machine check is
+    // over.
+    unsafe {
+        if status.read() != 0 {
+            status.write(0);
+        }
+    }
+}
+
 /// Lets machine checks arrive as vector 18 (SDM volume 3, 16.3).
 pub(crate) fn enable_machine_checks() {
     let features = core::arch::x86_64::__cpuid(1).edx;

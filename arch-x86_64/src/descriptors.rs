@@ -12,7 +12,7 @@ use x86_64::structures::idt::{Entry, InterruptDescriptorTable};
 use x86_64::structures::tss::TaskStateSegment;
 
 /// The interrupt stack table, from slot 0; the gates below name the slots.
-const IST: [Kind; 4] = [Kind::Nmi, Kind::DoubleFault, Kind::MachineCheck, Kind::Interrupt];
+const IST: [Kind; 4] = [Kind::Nmi(0), Kind::DoubleFault, Kind::MachineCheck(0), Kind::Interrupt];
 
 struct PerCpu {
     gdt: GlobalDescriptorTable,
@@ -105,6 +105,30 @@ pub unsafe fn load_gdt(cpu: CpuId) {
         DS::set_reg(SegmentSelector::NULL);
         ES::set_reg(SegmentSelector::NULL);
         load_tss(task);
+    }
+}
+
+/// From here on the next NMI and the next machine check of this CPU start on the stack that the last
+/// ones did not use.
+pub fn alternate_stacks(cpu: CpuId) {
+    // SAFETY: `cpu` is below MAX_CPUS; no reference is made, only the place is computed.
+    let table = unsafe {
+        let tss = &raw mut (*PER_CPU.0.get().cast::<PerCpu>().add(cpu.index())).tss;
+        &raw mut (*tss).interrupt_stack_table
+    };
+    let slots = table.cast::<VirtAddr>();
+    for (slot, pair) in
+        [(0, [Kind::Nmi(0), Kind::Nmi(1)]), (2, [Kind::MachineCheck(0), Kind::MachineCheck(1)])]
+    {
+        let [first, second] = pair.map(|kind| VirtAddr::new_truncate(stack::top(cpu, kind)));
+        // SAFETY: a slot of this CPU's own table, which only its own hardware reads; the TSS is packed,
+        // so the access is unaligned. A trap that comes in between finds one top or the other, both
+        // valid.
+        unsafe {
+            let place = slots.add(slot);
+            let next = if place.read_unaligned() == first { second } else { first };
+            place.write_unaligned(next);
+        }
     }
 }
 

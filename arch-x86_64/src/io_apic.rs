@@ -7,6 +7,9 @@ use crate::acpi::IsaRoute;
 /// Bit 16 of a redirection entry.
 pub const MASKED: u32 = 1 << 16;
 
+/// Delivery mode NMI of a redirection entry; its vector does not matter.
+pub const DELIVER_NMI: u32 = 0b100 << 8;
+
 /// A redirection entry `(low, high)`: fixed delivery of `vector` to the one CPU `apic_id`. `None` if
 /// the id does not fit the eight bits of its field.
 pub fn redirection(route: IsaRoute, vector: u8, apic_id: u32) -> Option<(u32, u32)> {
@@ -62,6 +65,35 @@ mod metal {
             return Ok(());
         }
         Err(Unsupported::new("no I/O APIC serves the serial port's interrupt"))
+    }
+
+    /// Delivers `gsi` as an NMI to one CPU, edge-triggered. False if no I/O APIC has that pin or the id
+    /// does not fit its field.
+    pub(crate) fn route_nmi(madt: &Madt, gsi: u32, apic_id: u32) -> bool {
+        let Some((_, high)) = redirection(IsaRoute { gsi, active_low: false, level: false }, 0, apic_id)
+        else {
+            return false;
+        };
+        set(madt, gsi, DELIVER_NMI, Some(high))
+    }
+
+    /// Masks one pin.
+    pub(crate) fn mask(madt: &Madt, gsi: u32) {
+        set(madt, gsi, MASKED, None);
+    }
+
+    fn set(madt: &Madt, gsi: u32, low: u32, high: Option<u32>) -> bool {
+        for io_apic in madt.io_apics() {
+            let Some(pin) = gsi.checked_sub(io_apic.first_gsi).filter(|pin| *pin < pins(io_apic)) else {
+                continue;
+            };
+            if let Some(high) = high {
+                write(io_apic, 0x11 + 2 * pin, high);
+            }
+            write(io_apic, 0x10 + 2 * pin, low);
+            return true;
+        }
+        false
     }
 
     /// Masks every entry of every I/O APIC. Returns how many were unmasked and how many stayed so.

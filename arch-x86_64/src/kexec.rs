@@ -33,7 +33,6 @@ mod metal {
     use crate::asm::{self, symbols};
     use crate::platform::{PORT, Port};
     use crate::{apic, boot, io_apic, mmu, pvh};
-    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use hal::clock::Clock;
     use hal::kexec::{Handoff, Image, Kexec, KexecError, Quiesced, Verified};
     use sha2::{Digest, Sha256};
@@ -46,7 +45,6 @@ mod metal {
     }
 
     static LOADED: Once<Result<Loaded, KexecError>> = Once::new();
-    static DIGEST_NS: AtomicU64 = AtomicU64::new(0);
 
     /// The physical range reserved for the crash image, whether or not the machine has RAM there.
     pub fn region() -> (u64, u64) {
@@ -57,11 +55,6 @@ mod metal {
     pub fn crash_module() -> Option<&'static [u8]> {
         let (start, len) = boot::machine()?.start.module?;
         mmu::map_physical(start, len)
-    }
-
-    /// Nanoseconds that the digest took at load; 0 without an image. What the verify step should need.
-    pub fn digest_ns() -> u64 {
-        DIGEST_NS.load(Relaxed)
     }
 
     /// Copies `image_elf` into the crash region and takes its digest. `region` must be [`region`]'s.
@@ -109,8 +102,9 @@ mod metal {
         result?;
         let start = PORT.now_ns();
         let digest = digest(&plan);
-        DIGEST_NS.store(PORT.now_ns().saturating_sub(start), Relaxed);
-        let image = Image { entry: plan.entry, base: REGION_BASE, len: REGION_LEN, build_id: plan.build_id };
+        let digest_ns = PORT.now_ns().saturating_sub(start);
+        let (entry, build_id) = (plan.entry, plan.build_id);
+        let image = Image { entry, base: REGION_BASE, len: REGION_LEN, build_id, digest_ns };
         Ok(Loaded { image, plan, digest })
     }
 

@@ -17,6 +17,7 @@ pub mod physical;
 pub mod pvh;
 pub mod registers;
 pub mod stack;
+pub mod timer;
 pub mod trap;
 
 #[cfg(mayday_metal)]

@@ -5,7 +5,7 @@
 //! | virtual | what | mapped as |
 //! |---|---|---|
 //! | `0xFFFF_8000_0000_0000` + physical | RAM, 2 MiB pages | RW-, but R-- where the image and the crash region lie; R-- everywhere in a crash kernel |
-//! | the same | APIC register pages | RW-, uncached |
+//! | the same | APIC and HPET register pages | RW-, uncached |
 //! | `0xFFFF_FFFF_8020_0000` … | image, 4 KiB pages | text R-X, constants R--, data RW-; stack guards not at all |
 //!
 //! Nothing is mapped in the lower half.
@@ -156,7 +156,8 @@ mod metal {
         }
         // APIC registers: the large pages at 0xFEC00000 and 0xFEE00000, or where the MADT says.
         let apic = core::iter::once(0xFEE0_0000);
-        for address in apic.chain(machine.madt.io_apics().iter().map(|io_apic| u64::from(io_apic.address))) {
+        let io_apics = machine.madt.io_apics().iter().map(|io_apic| u64::from(io_apic.address));
+        for address in apic.chain(io_apics).chain(machine.hpet.ok()) {
             let start = address & !(LARGE - 1);
             tables.map_large(DIRECT_BASE + start, start, Protection::Device)?;
         }

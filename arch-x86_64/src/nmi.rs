@@ -3,8 +3,8 @@
 //! An NMI is blocked inside an NMI handler, until IRET; exactly one is latched meanwhile.
 
 use crate::apic::Command;
-use crate::ipi;
 use crate::platform::{PORT, Port};
+use crate::{asm, cpu, descriptors, ipi};
 use hal::CpuId;
 use hal::cpu::Cpu;
 use hal::nmi::{Nmi, SignalError, Strength};
@@ -12,6 +12,12 @@ use hal::nmi::{Nmi, SignalError, Strength};
 impl Nmi for Port {
     fn send(&self, target: CpuId) -> Result<Strength, SignalError> {
         ipi::send(target, Command::nmi()).map(|()| Strength::NonMaskable)
+    }
+
+    fn unblock(&self) {
+        cpu::end_machine_check();
+        descriptors::alternate_stacks(self.current());
+        asm::x86_unblock_nmi();
     }
 }
 

@@ -16,6 +16,7 @@ impl Platform for Port {
     type Nmi = Port;
     type Kexec = Port;
     type Firmware = Port;
+    type Timer = Port;
 
     fn name(&self) -> &'static str {
         "x86_64"
@@ -36,6 +37,10 @@ impl Platform for Port {
 
     fn kexec(&self) -> Result<&Port, Unsupported> {
         Ok(&PORT)
+    }
+
+    fn timer(&self) -> Result<&Port, Unsupported> {
+        crate::timer::present().map(|()| &PORT)
     }
 
     fn firmware(&self) -> Result<&Port, Unsupported> {

@@ -16,12 +16,13 @@ pub enum Kind {
     /// Maskable interrupts: an IST stack, because the gates keep interrupts masked and so they cannot
     /// nest, and because what they interrupted can then be found at a fixed place.
     Interrupt,
-    /// Non-maskable interrupts.
-    Nmi,
+    /// Non-maskable interrupts: two, so that NMIs can be taken again while the first handler's stack
+    /// still holds what a panic in it needs.
+    Nmi(usize),
     /// Double faults: what a stack overflow ends in.
     DoubleFault,
-    /// Machine checks.
-    MachineCheck,
+    /// Machine checks: two, likewise.
+    MachineCheck(usize),
     /// The panic sequence's stacks, by index.
     Panic(usize),
 }
@@ -31,12 +32,14 @@ pub const PANIC_STACKS: usize = 2;
 
 /// Kind and size in bytes of the stacks of one CPU, in their order in memory. Each is preceded by its
 /// guard page. entry.S knows the first.
-pub const LAYOUT: [(Kind, usize); 7] = [
+pub const LAYOUT: [(Kind, usize); 9] = [
     (Kind::Main, 32 << 10),
     (Kind::Interrupt, 16 << 10),
-    (Kind::Nmi, 16 << 10),
+    (Kind::Nmi(0), 16 << 10),
+    (Kind::Nmi(1), 16 << 10),
     (Kind::DoubleFault, 16 << 10),
-    (Kind::MachineCheck, 16 << 10),
+    (Kind::MachineCheck(0), 16 << 10),
+    (Kind::MachineCheck(1), 16 << 10),
     (Kind::Panic(0), 32 << 10),
     (Kind::Panic(1), 32 << 10),
 ];

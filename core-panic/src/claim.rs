@@ -1,7 +1,9 @@
 //! Who owns the panic (P1).
 //!
 //! One word, `panic_cpu`: the owner's number + 1 in the low half, the epoch in the high half, 0 while
-//! there is no panic. It changes by compare-exchange only. What each party does:
+//! there is no panic. It changes by compare-exchange only: once from nobody to the owner, and after
+//! that at most once by a redirect and once by a takeover, each of which has a bit of the epoch. What
+//! each party does:
 //!
 //! * the winner goes through the steps;
 //! * a loser saves its registers and parks; it stays stoppable, since it is parked like any other;
@@ -12,6 +14,11 @@
 
 use hal::CpuId;
 use hal::sync::{AtomicU64, Ordering, fence};
+
+/// Set in the word once ownership was moved, or could have been, by a redirect.
+const REDIRECTED: u64 = 1 << 32;
+/// Set in the word once ownership was taken from a dead owner.
+const TAKEN_OVER: u64 = 1 << 33;
 
 /// The word `panic_cpu`.
 pub struct Claim {
@@ -71,6 +78,30 @@ impl Claim {
         self.owner()
     }
 
+    fn pass_on(&self, from: CpuId, to: CpuId, flag: u64) -> bool {
+        let word = self.word.load(Ordering::Acquire);
+        if owner_of(word) != Some(from) || word & flag != 0 {
+            return false;
+        }
+        let new = (to.index() as u64 + 1) | (word & !0xffff_ffff) | flag;
+        let moved = self.word.compare_exchange(word, new, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if moved {
+            fence(Ordering::SeqCst);
+        }
+        moved
+    }
+
+    /// `to` accepts the panic that `from` redirects to it; or, with `to` equal to `from`, the origin
+    /// withdraws. Whichever comes first; the other one gets false. Once per panic.
+    pub fn redirect(&self, from: CpuId, to: CpuId) -> bool {
+        self.pass_on(from, to, REDIRECTED)
+    }
+
+    /// `to` takes the panic from `from`, which is dead. Once per panic.
+    pub fn take_over(&self, from: CpuId, to: CpuId) -> bool {
+        self.pass_on(from, to, TAKEN_OVER)
+    }
+
     /// The owner, if there is a panic.
     pub fn owner(&self) -> Option<CpuId> {
         owner_of(self.word.load(Ordering::Acquire))
@@ -99,5 +130,20 @@ mod tests {
         assert_eq!(claim.enter(zero), Entered::Lost(one));
         assert_eq!(claim.enter(one), Entered::Again);
         assert_eq!(claim.published(), Some(one));
+    }
+
+    #[test]
+    fn it_moves_once_each_way() {
+        let claim = Claim::new();
+        let [zero, one, two] = [0, 1, 2].map(|cpu| CpuId::new(cpu).unwrap());
+        assert!(!claim.take_over(zero, one), "there is no panic");
+        claim.enter(zero);
+        assert!(!claim.take_over(one, two), "it is another's");
+        assert!(claim.redirect(zero, one));
+        assert!(!claim.redirect(zero, zero), "too late to withdraw");
+        assert!(!claim.redirect(one, two), "once");
+        assert!(claim.take_over(one, two));
+        assert!(!claim.take_over(two, zero), "once");
+        assert_eq!(claim.owner(), Some(two));
     }
 }

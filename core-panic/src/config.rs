@@ -47,6 +47,8 @@ pub struct Config {
     /// `panic.scale=N`, 1 to 100, default 1: every budget is multiplied by it. For emulators and
     /// overcommitted hosts, where a virtual CPU may stand still for seconds.
     pub scale: u32,
+    /// `panic.cpu=N`, 0 to 15, default none: the CPU that goes through the steps, whoever panicked.
+    pub cpu: Option<u32>,
 }
 
 impl Config {
@@ -57,6 +59,7 @@ impl Config {
         final_action: FinalAction::Reboot,
         timeout_s: 0,
         scale: 1,
+        cpu: None,
     };
 
     /// Takes one `key=value` of a command line. A key that does not start with `panic.` is somebody
@@ -91,6 +94,9 @@ impl Config {
             }
             "timeout" => self.timeout_s = number(value, 0, 3600, "a number of seconds from 0 to 3600")?,
             "scale" => self.scale = number(value, 1, 100, "a number from 1 to 100")?,
+            "cpu" => {
+                self.cpu = Some(number(value, 0, hal::MAX_CPUS as u32 - 1, "a CPU number from 0 to 15")?);
+            }
             _ => return Err(ConfigError::UnknownKey),
         }
         Ok(true)
@@ -143,6 +149,7 @@ mod tests {
             ("panic.final", "halt"),
             ("panic.timeout", "3"),
             ("panic.scale", "20"),
+            ("panic.cpu", "2"),
         ] {
             assert_eq!(config.set(key, value), Ok(true));
         }
@@ -152,6 +159,7 @@ mod tests {
             final_action: FinalAction::Halt,
             timeout_s: 3,
             scale: 20,
+            cpu: Some(2),
         };
         assert_eq!(config, expected);
         assert_eq!(config.deadline_ns(50), 1_000_000_000);

@@ -10,6 +10,9 @@ use crate::config::FinalAction;
 use crate::report::Detail;
 use crate::sequence::{Ended, Panic};
 
+/// How long a link of the final chain may take, ms.
+const LINK_MS: u64 = 1_000;
+
 impl<P: Platform> Panic<'_, P> {
     /// A kexec step: verify, quiesce, jump. Whatever is in the way is the outcome, and the path goes
     /// on with the next step (P8).
@@ -44,6 +47,7 @@ impl<P: Platform> Panic<'_, P> {
         self.event(me, "end", &[("step", &step), ("outcome", &outcome), ("ns", &took), ("detail", &text)]);
         let handoff =
             Handoff { record: self.record.load(header::RECORD_BASE), record_len: RECORD_BYTES as u64 };
+        self.retire();
         failed(&kexec.jump(verified, &handoff))
     }
 
@@ -59,9 +63,10 @@ impl<P: Platform> Panic<'_, P> {
             self.delay();
         }
         while let Some(action) = chain.get(self.next_link()) {
-            self.leave(me, *action);
+            self.watched(me, LINK_MS, || self.leave(me, *action));
         }
         self.event(me, "final", &[("action", &"halt")]);
+        self.retire();
         loop {
             self.platform.park_wait();
         }
@@ -100,7 +105,7 @@ impl<P: Platform> Panic<'_, P> {
     fn delay(&self) {
         let time = u64::from(self.config().timeout_s) * 1_000_000_000;
         let start = self.platform.now_ns();
-        for _ in 0..time / 4 {
+        for _ in 0..time / P::LEAST_ITERATION_NS {
             if self.platform.now_ns().wrapping_sub(start) >= time {
                 return;
             }

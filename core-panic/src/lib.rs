@@ -11,6 +11,8 @@
 //! * [`claim`] – who owns the panic (P1), and how starting CPUs are not forgotten;
 //! * [`sequence`] – the loop over the steps, and how it goes on after a failure (P2);
 //! * [`stop`] – the ladder of signals and what became of each CPU (P5, P6);
+//! * [`deadline`], `warden` – what cuts short whatever takes too long (P3);
+//! * `succession` – how a panic changes hands;
 //! * [`notifier`] – who is told, in four classes;
 //! * [`depart`] – the ways out: kexec and the final action (P8);
 //! * [`report`] – what is said: event lines, text for people, entries of the crash record;
@@ -20,12 +22,15 @@
 
 pub mod claim;
 pub mod config;
+pub mod deadline;
 pub mod depart;
 pub mod notifier;
 pub mod order;
 pub mod report;
 pub mod sequence;
 pub mod stop;
+mod succession;
+mod warden;
 
 pub use claim::Claim;
 pub use config::Config;

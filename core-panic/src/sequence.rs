@@ -10,16 +10,21 @@ use core::fmt;
 use crash_record::layout::{header, slot};
 use crash_record::names::{Class, CpuState, EntryKind, Outcome, Rung, Step};
 use crash_record::write::RecordArea;
+use hal::kexec::Kexec;
+use hal::nmi::Nmi;
 use hal::registers::Snapshot;
 use hal::sync::{AtomicU32, AtomicU64, Ordering};
+use hal::timer::DeadlineTimer;
 use hal::{CpuId, Platform};
 use spin::Once;
 
 use crate::claim::{Claim, Entered};
 use crate::config::Config;
+use crate::deadline::{Deadline, State};
 use crate::notifier::{Refusal, Registry};
 use crate::order::{Action, ORDER, StepSpec, applies};
 use crate::report::{Detail, Voice};
+use crate::warden::Wardens;
 
 /// Re-entries before the next step starts, from which on optional steps are left out.
 const SKIP_OPTIONAL_AT: u32 = 2;
@@ -88,6 +93,12 @@ pub struct Panic<'a, P: Platform> {
     depth: AtomicU32,
     /// Links of the final chain that were tried.
     links: AtomicU32,
+    /// CPU + 1 that the owner wants to hand the panic to; 0 if none.
+    pub(crate) redirect_to: AtomicU32,
+    /// 1 once it was said that nobody watches.
+    unwatched: AtomicU32,
+    pub(crate) deadline: Deadline,
+    pub(crate) wardens: Wardens,
     events: AtomicU64,
     /// Log lines below this one are on the console.
     printed: AtomicU64,
@@ -95,13 +106,22 @@ pub struct Panic<'a, P: Platform> {
     logged_at_claim: AtomicU64,
 }
 
+/// How a CPU comes to be the one that goes through the steps.
+pub(crate) enum Entry<'j, R> {
+    /// It panicked first.
+    First(&'j Snapshot<R>),
+    /// It was the owner already.
+    Again,
+    /// The owner handed the panic over, or died.
+    Heir { from: CpuId, dead: bool },
+}
+
 /// What crosses from the interrupted stack to the panic stack.
 struct Job<'j, 'a, P: Platform> {
     panic: &'j Panic<'a, P>,
     me: CpuId,
-    cause: &'j Cause<'j>,
-    snapshot: &'j Snapshot<P::Registers>,
-    first: bool,
+    cause: Option<&'j Cause<'j>>,
+    entry: Entry<'j, P::Registers>,
 }
 
 impl<'a, P: Platform> Panic<'a, P> {
@@ -124,6 +144,10 @@ impl<'a, P: Platform> Panic<'a, P> {
             entries: AtomicU32::new(0),
             depth: AtomicU32::new(0),
             links: AtomicU32::new(0),
+            redirect_to: AtomicU32::new(0),
+            unwatched: AtomicU32::new(0),
+            deadline: Deadline::new(),
+            wardens: Wardens::new(),
             events: AtomicU64::new(0),
             printed: AtomicU64::new(0),
             logged_at_claim: AtomicU64::new(0),
@@ -165,13 +189,85 @@ impl<'a, P: Platform> Panic<'a, P> {
     pub fn enter(&self, cause: &Cause<'_>, snapshot: &Snapshot<P::Registers>) -> ! {
         self.platform.mask_interrupts();
         let me = self.platform.current();
-        let first = match self.claim.enter(me) {
-            Entered::Owner => true,
-            Entered::Again => false,
+        let entry = match self.claim.enter(me) {
+            Entered::Owner => Entry::First(snapshot),
+            Entered::Again => Entry::Again,
             Entered::Lost(_) => self.park(me, Rung::LostClaim, snapshot),
         };
+        self.go_on(me, Some(cause), entry)
+    }
+
+    /// On to a panic stack that the abandoned context, if there is one, did not use.
+    pub(crate) fn go_on(&self, me: CpuId, cause: Option<&Cause<'_>>, entry: Entry<'_, P::Registers>) -> ! {
         let stack = self.entries.fetch_add(1, Ordering::AcqRel);
-        self.platform.switch(stack as usize, begin, &Job { panic: self, me, cause, snapshot, first })
+        self.platform.switch(stack as usize, begin, &Job { panic: self, me, cause, entry })
+    }
+
+    /// The gate before and after everything that can take long: whoever is no longer the owner parks
+    /// here (P1). Between a takeover and this gate the old owner may still have been inside a step's
+    /// body; that window cannot be closed without fencing the CPU off.
+    fn gate(&self, me: CpuId) {
+        if self.claim.owner() != Some(me) {
+            self.park(me, Rung::LostClaim, &self.platform.capture())
+        }
+    }
+
+    /// Runs a body under a deadline. The watcher is the warden, or else the timer; where there is
+    /// neither, the record says so.
+    pub(crate) fn watched<T>(&self, me: CpuId, limit_ms: u64, body: impl FnOnce() -> T) -> T {
+        let limit = self.config().deadline_ns(limit_ms);
+        let generation = self.deadline.begin(self.platform.now_ns(), limit);
+        if !self.wardens.watch() {
+            let armed = self.platform.timer().map(|timer| timer.arm(limit));
+            if !matches!(armed, Ok(Ok(_))) && self.unwatched.swap(1, Ordering::AcqRel) == 0 {
+                let step = self.current().map_or(Step::Claim, |spec| spec.step);
+                match armed {
+                    Err(unsupported) => self.note(me, step, format_args!("unwatched: {unsupported}")),
+                    Ok(result) => self.note(me, step, format_args!("unwatched: timer: {result:?}")),
+                }
+            }
+        }
+        let result = body();
+        self.no_longer_watched(generation);
+        self.gate(me);
+        result
+    }
+
+    fn no_longer_watched(&self, generation: u64) {
+        if let Ok(timer) = self.platform.timer() {
+            timer.disarm();
+        }
+        // A body that retired and came back (a jump that failed) has settled already.
+        if self.deadline.now().state != State::Retired && !self.deadline.end(generation, State::Done) {
+            self.collect(generation);
+            self.deadline.settle(generation, State::Done);
+        }
+    }
+
+    /// Waits for a shot that is on its way, so that it cannot hit what comes next.
+    fn collect(&self, generation: u64) {
+        let time = self.config().deadline_ns(2_000);
+        let start = self.platform.now_ns();
+        for _ in 0..time / P::LEAST_ITERATION_NS {
+            let over = self.platform.now_ns().wrapping_sub(start) >= time;
+            if over || self.deadline.arrived(generation) {
+                return;
+            }
+            self.platform.relax();
+        }
+    }
+
+    /// Nobody may fire any more: called right before this kernel is left for another.
+    pub(crate) fn retire(&self) {
+        if let Ok(timer) = self.platform.timer() {
+            timer.disarm();
+        }
+        let generation = self.deadline.now().generation;
+        if !self.deadline.end(generation, State::Retired) {
+            self.collect(generation);
+            self.deadline.settle(generation, State::Retired);
+        }
+        self.wardens.dismiss();
     }
 
     fn first_entry(&self, me: CpuId, cause: &Cause<'_>, snapshot: &Snapshot<P::Registers>) {
@@ -197,6 +293,8 @@ impl<'a, P: Platform> Panic<'a, P> {
 
     fn reentry(&self, me: CpuId, cause: &Cause<'_>) {
         let depth = self.depth.fetch_add(1, Ordering::AcqRel) + 1;
+        let shot = self.deadline.now();
+        self.deadline.settle(shot.generation, State::Done);
         if depth >= HALT_AT {
             loop {
                 self.platform.park_wait();
@@ -208,7 +306,36 @@ impl<'a, P: Platform> Panic<'a, P> {
         self.entry(me, EntryKind::Reentry, step, None, now, u64::from(depth), cause.reason.as_bytes());
         let name = step.map_or("none", Step::name);
         self.event(me, "reentry", &[("depth", &depth), ("step", &name), ("cause", &cause.reason)]);
-        let ended = Ended::failed(format_args!("{}", cause.reason));
+        self.abandon(me, cause.reason);
+        // Last, because it is somebody else's code that formats it: if it fails, nothing is lost.
+        self.line(me, format_args!("*** again, in {name}: {}: {}", cause.reason, cause.message));
+    }
+
+    /// The panic is this CPU's now.
+    fn inherit(&self, me: CpuId, from: CpuId, dead: bool) {
+        let now = self.platform.now_ns();
+        self.record.store(header::OWNER, self.claim.raw());
+        self.record.set_slot(me, slot::STATE, u64::from(CpuState::Owner.number()));
+        self.record.set_slot(me, slot::OWNER_STATE, u64::from(CpuState::Owner.number()));
+        let why = if dead { "takeover" } else { "redirect" };
+        if dead {
+            let generation = self.deadline.now().generation;
+            self.deadline.settle(generation, State::Done);
+            self.record.set_slot(from, slot::OWNER_STATE, u64::from(CpuState::Missing.number()));
+            self.platform.write(b"\n");
+        }
+        let step = self.current().map(|spec| spec.step);
+        self.entry(me, EntryKind::Ownership, step, None, now, from.index() as u64, why.as_bytes());
+        let name = step.map_or("none", Step::name);
+        self.event(me, "owner", &[("from", &from), ("why", &why), ("step", &name)]);
+        if dead {
+            self.abandon(me, "owner-dead");
+        }
+    }
+
+    /// What was running has failed.
+    fn abandon(&self, me: CpuId, why: &str) {
+        let ended = Ended::failed(format_args!("{why}"));
         if self.notifying.swap(0, Ordering::AcqRel) == 1 {
             let number = (self.notifier.load(Ordering::Acquire) as usize).wrapping_sub(1);
             self.end_notifier(me, number, &ended);
@@ -218,8 +345,6 @@ impl<'a, P: Platform> Panic<'a, P> {
         {
             self.end_step(me, spec, &ended);
         }
-        // Last, because it is somebody else's code that formats it: if it fails, nothing is lost.
-        self.line(me, format_args!("*** again, in {name}: {}: {}", cause.reason, cause.message));
     }
 
     /// The step that runs or comes next.
@@ -229,6 +354,7 @@ impl<'a, P: Platform> Panic<'a, P> {
 
     fn run(&self, me: CpuId, cause: Option<&Cause<'_>>) -> ! {
         while let Some(spec) = self.current() {
+            self.gate(me);
             if !applies(spec, &self.config()) {
                 self.at.fetch_add(1, Ordering::AcqRel);
                 continue;
@@ -239,27 +365,47 @@ impl<'a, P: Platform> Panic<'a, P> {
                     self.end_step(me, spec, &ended);
                     continue;
                 }
+                if spec.step == Step::Stop {
+                    self.redirect(me);
+                }
                 self.begin_step(me, spec);
             }
-            let began_at = self.step_began.load(Ordering::Acquire);
-            let ended: Ended = match spec.action {
-                Action::Announce => self.announce(me, cause).into(),
-                Action::Stop => self.stop(me).into(),
-                Action::Notify(class) => self.notify(me, class).into(),
-                Action::Kexec => self.kexec(me, spec.step, began_at),
-                Action::Record => {
-                    Ended::skipped(format_args!("no storage that survives a reset is registered"))
-                }
-                Action::Flush => self.flush(me).into(),
+            let ended = match spec.action {
+                Action::Notify(class) => self.notify(me, class, spec.budget_ms).into(),
                 Action::Final => {
-                    let _ = self.notify(me, Class::Terminal);
+                    let _ = self.notify(me, Class::Terminal, spec.budget_ms);
                     self.last_action(me)
                 }
+                _ => self.watched(me, spec.budget_ms.saturating_add(self.verify_ms(spec)), || {
+                    self.body(me, spec, cause)
+                }),
             };
             self.end_step(me, spec, &ended);
         }
         loop {
             self.platform.park_wait();
+        }
+    }
+
+    /// What the kexec step may take on top of its budget: four times what the image's digest took when
+    /// it was loaded, as measured on this machine.
+    fn verify_ms(&self, spec: &StepSpec) -> u64 {
+        if spec.action != Action::Kexec {
+            return 0;
+        }
+        let image = self.platform.kexec().ok().and_then(|kexec| kexec.image().ok());
+        image.map_or(0, |image| (image.digest_ns / 1_000_000).saturating_mul(4))
+    }
+
+    /// What a step does that calls no notifiers.
+    fn body(&self, me: CpuId, spec: &StepSpec, cause: Option<&Cause<'_>>) -> Ended {
+        match spec.action {
+            Action::Announce => self.announce(me, cause).into(),
+            Action::Stop => self.stop(me).into(),
+            Action::Kexec => self.kexec(me, spec.step, self.step_began.load(Ordering::Acquire)),
+            Action::Record => Ended::skipped(format_args!("no storage that survives a reset is registered")),
+            Action::Flush => self.flush(me).into(),
+            Action::Notify(_) | Action::Final => Ended::skipped(format_args!("not a body")),
         }
     }
 
@@ -304,7 +450,7 @@ impl<'a, P: Platform> Panic<'a, P> {
     }
 
     /// Calls the notifiers of a class that have not been called yet.
-    fn notify(&self, me: CpuId, class: Class) -> Result<Detail, Detail> {
+    fn notify(&self, me: CpuId, class: Class, budget_ms: u64) -> Result<Detail, Detail> {
         loop {
             let previous = (self.notifier.load(Ordering::Acquire) as usize).checked_sub(1);
             let Some(number) = self.notifiers.after(class, previous) else { break };
@@ -318,7 +464,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             }
             self.notifying.store(1, Ordering::Release);
             self.depth.store(0, Ordering::Release);
-            let result = notifier.notify(&Voice { panic: self, me });
+            let result = self.watched(me, budget_ms, || notifier.notify(&Voice { panic: self, me }));
             self.notifying.store(0, Ordering::Release);
             let ended = match result {
                 Ok(()) => Ended { outcome: Outcome::Done, detail: Detail::new(format_args!("")) },
@@ -378,12 +524,25 @@ impl<'a, P: Platform> Panic<'a, P> {
 
 /// The first frame on a panic stack.
 fn begin<P: Platform>(job: &Job<'_, '_, P>) -> ! {
-    let Job { panic, me, cause, snapshot, first } = *job;
-    if first {
-        panic.first_entry(me, cause, snapshot);
-        panic.run(me, Some(cause))
-    } else {
-        panic.reentry(me, cause);
-        panic.run(me, None)
+    let Job { panic, me, cause, entry } = job;
+    let (me, cause) = (*me, *cause);
+    // Whatever interrupted this CPU held NMIs off, and a CPU that takes none cannot be watched.
+    if let Ok(nmi) = panic.platform.nmi() {
+        nmi.unblock();
+    }
+    match (entry, cause) {
+        (Entry::First(snapshot), Some(cause)) => {
+            panic.first_entry(me, cause, snapshot);
+            panic.run(me, Some(cause))
+        }
+        (Entry::Heir { from, dead }, _) => {
+            panic.inherit(me, *from, *dead);
+            panic.run(me, None)
+        }
+        (_, Some(cause)) => {
+            panic.reentry(me, cause);
+            panic.run(me, None)
+        }
+        (_, None) => panic.run(me, None),
     }
 }

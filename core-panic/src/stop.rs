@@ -9,12 +9,12 @@ use crash_record::layout::{header, slot};
 use crash_record::names::{CpuState, Rung, Step};
 use hal::ipi::Ipi;
 use hal::nmi::{Nmi, SignalError, Strength};
-use hal::registers::Snapshot;
+use hal::registers::{Registers, Snapshot};
 use hal::{CpuId, Platform};
 
 use crate::config::StopPolicy;
 use crate::report::Detail;
-use crate::sequence::Panic;
+use crate::sequence::{Cause, Panic};
 
 /// The rungs of a policy, each with its time to answer in ms.
 pub fn ladder(policy: StopPolicy) -> &'static [(Rung, u64)] {
@@ -60,10 +60,19 @@ impl<P: Platform> Panic<'_, P> {
     pub fn on_signal(&self, rung: Rung, snapshot: &Snapshot<P::Registers>) -> Signal {
         let Some(owner) = self.claim.owner() else { return Signal::NotOurs };
         let me = self.platform.current();
+        if owner == me && rung == Rung::Nmi {
+            if self.deadline.hit(self.platform.now_ns()) {
+                self.enter(&Cause { reason: "deadline", message: &"it took longer than it may" }, snapshot);
+            }
+            if !snapshot.registers.resumable() {
+                self.enter(&Cause { reason: "not-resumable", message: &"an NMI lost state" }, snapshot);
+            }
+        }
         if owner == me || self.record.state(me) == CpuState::Parked {
             self.record.store(header::EXTERNAL_NMIS, self.record.load(header::EXTERNAL_NMIS).wrapping_add(1));
             return Signal::Counted;
         }
+        self.accept(me, owner, rung, snapshot);
         self.park(me, rung, snapshot)
     }
 
@@ -83,10 +92,12 @@ impl<P: Platform> Panic<'_, P> {
         }
     }
 
-    /// The park loop. Registers first, then the word that says so, then nothing ever again.
+    /// The park loop. Registers first, then the word that says so; then the CPU may watch the owner,
+    /// and after that nothing ever again.
     pub(crate) fn park(&self, me: CpuId, rung: Rung, snapshot: &Snapshot<P::Registers>) -> ! {
         self.record.save(me, rung, self.platform.now_ns(), snapshot);
         self.record.set_slot(me, slot::STATE, u64::from(CpuState::Parked.number()));
+        self.stand_by(me);
         loop {
             self.platform.park_wait();
         }
@@ -100,7 +111,10 @@ impl<P: Platform> Panic<'_, P> {
     pub(crate) fn stop(&self, me: CpuId) -> Result<Detail, Detail> {
         let others = CpuId::all().filter(|cpu| *cpu != me);
         let online = others
-            .filter(|cpu| matches!(self.record.state(*cpu), CpuState::Online | CpuState::Parked))
+            // An owner that is not this CPU has handed the panic over and is on its way to the park loop.
+            .filter(|cpu| {
+                matches!(self.record.state(*cpu), CpuState::Online | CpuState::Parked | CpuState::Owner)
+            })
             .fold(CpuSet(0), CpuSet::with);
         for &(rung, answer_ms) in ladder(self.config().stop) {
             let targets = self.pending(online);
@@ -154,10 +168,10 @@ impl<P: Platform> Panic<'_, P> {
     }
 
     /// Waits until all targets have parked or the time is over. A clock that stands still is caught
-    /// by the iteration cap: an iteration takes longer than 4 ns on any machine.
+    /// by the iteration cap: the machine states how long one takes at least.
     fn wait(&self, targets: CpuSet, time_ns: u64) {
         let start = self.platform.now_ns();
-        for _ in 0..time_ns / 4 {
+        for _ in 0..time_ns / P::LEAST_ITERATION_NS {
             if self.pending(targets).count() == 0 || self.platform.now_ns().wrapping_sub(start) >= time_ns {
                 return;
             }
@@ -172,7 +186,7 @@ impl<P: Platform> Panic<'_, P> {
         for cpu in CpuId::all().take(cpus) {
             let state = match self.record.state(cpu) {
                 _ if cpu == me => CpuState::Owner,
-                CpuState::Online => CpuState::Missing,
+                CpuState::Online | CpuState::Owner => CpuState::Missing,
                 state => state,
             };
             self.record.set_slot(cpu, slot::OWNER_STATE, u64::from(state.number()));

@@ -5,6 +5,18 @@
 
 const POLYNOMIAL: u32 = 0x82F6_3B78;
 
+/// What each byte adds. Host only.
+#[cfg(feature = "table")]
+const TABLE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = Crc(0).bitwise(byte as u8).0;
+        byte += 1;
+    }
+    table
+};
+
 /// A running CRC-32C.
 #[derive(Clone, Copy, Debug)]
 pub struct Crc(u32);
@@ -16,7 +28,19 @@ impl Crc {
     }
 
     /// Adds one byte.
+    #[cfg(feature = "table")]
     pub const fn byte(self, byte: u8) -> Self {
+        Crc((self.0 >> 8) ^ TABLE[((self.0 ^ byte as u32) & 0xff) as usize])
+    }
+
+    /// Adds one byte.
+    #[cfg(not(feature = "table"))]
+    pub const fn byte(self, byte: u8) -> Self {
+        self.bitwise(byte)
+    }
+
+    #[cfg_attr(feature = "table", allow(dead_code))] // then it makes the table only
+    const fn bitwise(self, byte: u8) -> Self {
         let mut crc = self.0 ^ byte as u32;
         let mut bit = 0;
         while bit < 8 {

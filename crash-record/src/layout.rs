@@ -108,6 +108,8 @@ pub mod slot {
     pub const OWNER_SIGNALLED_AT: usize = 4;
     /// Signals that the owner sent: IPIs in the low half, NMIs in the high half.
     pub const OWNER_SIGNALS: usize = 5;
+    /// [`crate::names::Role`], written by this CPU once it is parked.
+    pub const ROLE: usize = 6;
     /// CRC-32C of the words [`BODY`]`..`[`BODY_END`], with [`COMMITTED`] set above it. Written last.
     pub const COMMIT: usize = 7;
     /// First word of the body.

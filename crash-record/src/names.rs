@@ -134,6 +134,18 @@ named! {
 }
 
 named! {
+    /// What a parked CPU does besides being parked.
+    Role {
+        /// Nothing.
+        None = 0, "none";
+        /// Watches the owner.
+        Warden = 1, "warden";
+        /// Watches the warden.
+        Standby = 2, "standby";
+    }
+}
+
+named! {
     /// What an entry of the record is about.
     EntryKind {
         /// Why there is a panic: text is the reason; a [`EntryKind::Text`] entry may follow.
@@ -148,6 +160,8 @@ named! {
         Reentry = 5, "reentry";
         /// Something that was done in a weaker way than asked, or not at all.
         Note = 6, "note";
+        /// The panic has a new owner, the CPU that writes; the argument is the old one.
+        Ownership = 7, "ownership";
     }
 }
 

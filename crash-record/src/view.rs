@@ -6,7 +6,7 @@
 
 use crate::crc::Crc;
 use crate::layout::{self, entry, header, log, slot};
-use crate::names::{Class, CpuState, EntryKind, Outcome, Rung, Step};
+use crate::names::{Class, CpuState, EntryKind, Outcome, Role, Rung, Step};
 
 /// What is wrong with a record, and where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -273,7 +273,8 @@ impl<'a> RecordView<'a> {
         for slot in self.slots() {
             crc = crc.bytes(self.range(slot.at + slot::OWNER_STATE, slot.at + slot::OWNER_STATE + 1));
             if matches!(slot.owner_state(), Some(CpuState::Parked | CpuState::Owner)) {
-                crc = crc.bytes(self.range(slot.at + slot::OWNER_HEARTBEAT, slot.at + slot::BODY_END));
+                crc = crc.bytes(self.range(slot.at + slot::OWNER_HEARTBEAT, slot.at + slot::ROLE));
+                crc = crc.bytes(self.range(slot.at + slot::COMMIT, slot.at + slot::BODY_END));
             }
         }
         crc.bytes(self.range(layout::ENTRIES_AT, layout::LOG_AT)).finish()
@@ -294,6 +295,11 @@ impl<'a> CpuSlot<'a> {
     /// The CPU's state as the owner saw it at the end of the stop step.
     pub fn owner_state(&self) -> Option<CpuState> {
         CpuState::from_number(self.word(slot::OWNER_STATE) as u16)
+    }
+
+    /// What the CPU does besides being parked.
+    pub fn role(&self) -> Option<Role> {
+        Role::from_number(self.word(slot::ROLE) as u16)
     }
 
     /// The registers that this CPU saved: `None` if it never did.

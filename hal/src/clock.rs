@@ -2,6 +2,11 @@
 
 /// A monotonic clock that can be read in any context.
 pub trait Clock {
+    /// The least that one iteration of a busy wait takes on this machine, ns. Every wait also counts its
+    /// iterations and gives up after as many as its time holds of these: that is what ends it when the
+    /// clock stands still.
+    const LEAST_ITERATION_NS: u64 = 4;
+
     /// Nanoseconds since an arbitrary point before the kernel's first line.
     ///
     /// # Before

@@ -41,6 +41,8 @@ pub struct Image {
     pub len: u64,
     /// First eight bytes of the image's build-id, big-endian.
     pub build_id: u64,
+    /// What the digest took when the image was loaded, ns: what [`Kexec::verify`] should need.
+    pub digest_ns: u64,
 }
 
 /// What the quiesce did.

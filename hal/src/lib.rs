@@ -29,6 +29,7 @@ pub mod smp;
 pub mod stack;
 pub mod sync;
 pub mod testload;
+pub mod timer;
 pub mod trap;
 
 mod platform;

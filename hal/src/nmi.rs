@@ -36,4 +36,16 @@ pub trait Nmi {
     /// # After
     /// Returns without waiting for the target. `Ok` carries the true strength.
     fn send(&self, target: CpuId) -> Result<Strength, SignalError>;
+
+    /// Makes the executing CPU take NMIs again that it holds off because it is inside an NMI or a
+    /// machine-check handler (x86: one `iretq` to itself, after MCIP was saved and cleared). Where
+    /// nothing is held off, nothing happens.
+    ///
+    /// # Before
+    /// The caller runs on a panic stack and never returns to the handler.
+    ///
+    /// # After
+    /// NMIs are taken, on a stack other than the one that the handler used: what lies there stays
+    /// readable until the second-next call.
+    fn unblock(&self);
 }

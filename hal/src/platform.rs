@@ -10,6 +10,7 @@ use crate::kexec::Kexec;
 use crate::nmi::Nmi;
 use crate::registers::{Registers, Snapshot};
 use crate::stack::PanicStacks;
+use crate::timer::DeadlineTimer;
 
 /// A machine as the panic path sees it.
 ///
@@ -29,6 +30,8 @@ pub trait Platform: Cpu + Clock + EmergencyConsole + PanicStacks + Sized + Sync 
     type Kexec: Kexec;
     /// Reset and power through the machine's firmware.
     type Firmware: Firmware;
+    /// A timer that arrives as an NMI.
+    type Timer: DeadlineTimer;
 
     /// Short machine name as in the folder `arch-NAME`, at most 16 bytes of ASCII.
     fn name(&self) -> &'static str;
@@ -45,6 +48,8 @@ pub trait Platform: Cpu + Clock + EmergencyConsole + PanicStacks + Sized + Sync 
     /// The crash image and the jump into it, or why there is none. A machine that *could* kexec but
     /// was given no image is `Ok`: the absence of an image is [`crate::kexec::KexecError::NoImage`].
     fn kexec(&self) -> Result<&Self::Kexec, Unsupported>;
+    /// The timer that arrives as an NMI, or why there is none.
+    fn timer(&self) -> Result<&Self::Timer, Unsupported>;
     /// Reset and power, or why there is none.
     fn firmware(&self) -> Result<&Self::Firmware, Unsupported>;
 }

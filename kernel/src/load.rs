@@ -95,6 +95,15 @@ extern "C" fn nudge(index: usize) {
     }
 }
 
+/// A message that cannot be formatted.
+struct Fails;
+
+impl core::fmt::Display for Fails {
+    fn fmt(&self, _: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        panic!("a panic inside a Display impl")
+    }
+}
+
 fn fire(cpu: CpuId, trigger: Trigger) {
     match trigger {
         Trigger::Rust => panic!("a panic on purpose, on CPU {cpu}"),
@@ -106,6 +115,7 @@ fn fire(cpu: CpuId, trigger: Trigger) {
         Trigger::StackOverflow => port::trap::provoke(Provoke::StackOverflow),
         Trigger::WriteText => port::trap::provoke(Provoke::WriteText),
         Trigger::ExecuteData => port::trap::provoke(Provoke::ExecuteData),
+        Trigger::Display => panic!("a message that fails: {}", Fails),
         Trigger::Nmi => {
             traps::NMI_PANICS.store(true, Ordering::Release);
             match PORT.nmi() {

@@ -46,6 +46,19 @@ impl Notifier for ReadsNull {
     }
 }
 
+struct Hangs;
+
+impl Notifier for Hangs {
+    fn name(&self) -> &'static str {
+        "hangs"
+    }
+    fn notify(&self, context: &dyn Context) -> Result<(), Refusal> {
+        loop {
+            context.relax();
+        }
+    }
+}
+
 /// Says that everything is over, and waits to be looked at.
 struct Hold;
 
@@ -78,6 +91,7 @@ pub fn register(options: &Options) {
         match fault {
             NotifierFault::Panic => add(*class, 10, &Panics),
             NotifierFault::Null => add(*class, 10, &ReadsNull),
+            NotifierFault::Hang => add(*class, 10, &Hangs),
         }
     }
     add(Class::Terminal, i16::MIN, &Hold);

@@ -35,6 +35,8 @@ pub enum Trigger {
     WriteText,
     /// `exec-data`: a jump into data.
     ExecuteData,
+    /// `display`: a `panic!` whose message panics while it is formatted.
+    Display,
     /// `nmi`: a `panic!` inside an NMI handler.
     Nmi,
     /// `console`: a `panic!` inside the console's receive interrupt, when `!` is typed.
@@ -56,6 +58,7 @@ const TRIGGERS: &[(&str, Trigger)] = &[
     ("stack-overflow", Trigger::StackOverflow),
     ("write-text", Trigger::WriteText),
     ("exec-data", Trigger::ExecuteData),
+    ("display", Trigger::Display),
     ("nmi", Trigger::Nmi),
     ("console", Trigger::Console),
     ("all", Trigger::All),
@@ -70,6 +73,8 @@ pub enum NotifierFault {
     Panic,
     /// `null`: it reads address 0.
     Null,
+    /// `hang`: it never comes back.
+    Hang,
 }
 
 /// Notifiers that go wrong, at most.
@@ -146,7 +151,7 @@ impl Options {
             "test.panic" => {
                 let found = TRIGGERS.iter().find(|(name, _)| *name == value);
                 let expected = "rust, null, wild, undefined, trap, stack-overflow, write-text, \
-                                exec-data, nmi, console, all, early or none";
+                                exec-data, display, nmi, console, all, early or none";
                 self.trigger = found.map(|(_, trigger)| *trigger).ok_or(ConfigError::Expected(expected))?;
             }
             "test.cpu" => self.cpu = number(value, 15, "a CPU number up to 15")? as usize,
@@ -175,12 +180,13 @@ impl Options {
 }
 
 fn notifier_fault(value: &str) -> Result<(Class, NotifierFault), ConfigError> {
-    let expected = ConfigError::Expected("CLASS:FAULT, a class of notifiers and panic or null");
+    let expected = ConfigError::Expected("CLASS:FAULT, a class of notifiers and panic, null or hang");
     let (class, fault) = value.split_once(':').ok_or(expected)?;
     let class = Class::from_name(class).ok_or(expected)?;
     match fault {
         "panic" => Ok((class, NotifierFault::Panic)),
         "null" => Ok((class, NotifierFault::Null)),
+        "hang" => Ok((class, NotifierFault::Hang)),
         _ => Err(expected),
     }
 }
@@ -236,7 +242,7 @@ mod tests {
                 "panic.stop: expected ipi-nmi or nmi",
                 "test.panick: no such key",
                 "test.hold: no such key",
-                "test.notifier: expected CLASS:FAULT, a class of notifiers and panic or null",
+                "test.notifier: expected CLASS:FAULT, a class of notifiers and panic, null or hang",
                 "test.delay: expected a number of ms up to 60000",
                 "capture.record: expected ADDRESS,LENGTH in hex with 0x",
             ]

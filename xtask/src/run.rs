@@ -47,7 +47,7 @@ pub fn run(
 ) -> Result<RunResult> {
     let nonce = plan::nonce()?;
     let symbols = Symbols::read(kernel)?;
-    let target = Target::find(&symbols, plan.machine.memory.physical_bias);
+    let target = Target::find(&symbols, &plan.machine);
     let folder = Folder::create(workspace, &plan.machine.name, &plan.scenario.name, nonce)?;
     let paste_line = plan.paste_line(kernel, folder.path(), nonce);
     folder.write("qemu.txt", &format!("{paste_line}\n"))?;

@@ -18,6 +18,8 @@ unsafe extern "C" {
     pub safe fn x86_park_wait();
     /// Saves the caller's registers as a trap at the return address would.
     pub safe fn x86_capture(frame: &mut Frame);
+    /// One IRET to the next instruction: from here on NMIs are taken again.
+    pub safe fn x86_unblock_nmi();
     /// The workload loop. Unmasks interrupts, never returns.
     pub safe fn x86_workload_run(workload: &'static Workload) -> !;
     /// Executes an undefined instruction.

@@ -98,4 +98,22 @@ x86_capture:
     movq %rax, 160(%rdi)
     retq
 
+/* An NMI handler holds further NMIs off until an IRET: this is one that goes nowhere, on the same
+   stack, with the same flags. */
+.globl x86_unblock_nmi
+x86_unblock_nmi:
+    movq %rsp, %rax
+    xorl %edx, %edx
+    movl %ss, %edx
+    pushq %rdx
+    pushq %rax
+    pushfq
+    xorl %edx, %edx
+    movl %cs, %edx
+    pushq %rdx
+    leaq 1f(%rip), %rdx
+    pushq %rdx
+    iretq
+1:  retq
+
 .text

@@ -23,6 +23,7 @@ use hal::kexec::{Handoff, Image, Kexec, KexecError, Quiesced, Verified};
 use hal::nmi::{Nmi, SignalError, Strength};
 use hal::registers::{Registers, Snapshot};
 use hal::stack::PanicStacks;
+use hal::timer::DeadlineTimer;
 use hal::{CpuId, Platform, Unsupported};
 
 /// How a CPU left.
@@ -98,6 +99,7 @@ pub struct Machine {
     image: Image,
     pub quiesced: AtomicU32,
     pub stacks: Mutex<Vec<usize>>,
+    over: AtomicBool,
 }
 
 impl Cpu for Machine {
@@ -108,6 +110,10 @@ impl Cpu for Machine {
         true
     }
     fn relax(&self) {
+        // Whoever still waits when the owner has left the machine was parked.
+        if self.over.load(Ordering::SeqCst) && ME.get() != CpuId::BOOT {
+            resume_unwind(Box::new(End::Parked));
+        }
         std::thread::yield_now();
     }
     fn park_wait(&self) {
@@ -154,6 +160,14 @@ impl Nmi for Machine {
         self.mail[target.index()].nmi.store(true, Ordering::SeqCst);
         Ok(if self.faults.maskable_nmi { Strength::Maskable } else { Strength::NonMaskable })
     }
+    fn unblock(&self) {}
+}
+
+impl DeadlineTimer for Machine {
+    fn arm(&self, _: u64) -> Result<Strength, SignalError> {
+        Ok(Strength::NonMaskable)
+    }
+    fn disarm(&self) {}
 }
 
 impl Kexec for Machine {
@@ -196,6 +210,7 @@ impl Platform for Machine {
     type Nmi = Machine;
     type Kexec = Machine;
     type Firmware = Machine;
+    type Timer = Machine;
     fn name(&self) -> &'static str {
         "threads"
     }
@@ -210,6 +225,9 @@ impl Platform for Machine {
     }
     fn kexec(&self) -> Result<&Machine, Unsupported> {
         Ok(self)
+    }
+    fn timer(&self) -> Result<&Machine, Unsupported> {
+        Err(Unsupported::new("threads have none"))
     }
     fn firmware(&self) -> Result<&Machine, Unsupported> {
         Ok(self)
@@ -253,9 +271,10 @@ impl Bench {
             mail: Default::default(),
             console: Mutex::default(),
             faults,
-            image: Image { entry: 1, base: 2, len: 3, build_id: 4 },
+            image: Image { entry: 1, base: 2, len: 3, build_id: 4, digest_ns: 0 },
             quiesced: AtomicU32::new(0),
             stacks: Mutex::default(),
+            over: AtomicBool::new(false),
         }));
         let record = Box::leak(Box::new(RecordArea::new()));
         record.set_up(&Identity {
@@ -295,6 +314,7 @@ impl Bench {
             ME.set(CpuId::BOOT);
             let owner = end_of(|| self.panic.enter(&Cause { reason: "test", message }, &snapshot()));
             over.store(true, Ordering::SeqCst);
+            self.machine.over.store(true, Ordering::SeqCst);
             let others = handles.into_iter().map(|handle| handle.join().unwrap()).collect();
             let bytes = (0..layout::RECORD_WORDS).flat_map(|at| self.record.load(at).to_ne_bytes()).collect();
             let console = String::from_utf8(self.machine.console.lock().unwrap().clone()).unwrap();

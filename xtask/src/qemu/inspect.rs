@@ -1,20 +1,29 @@
 //! Looking at the guest from outside, while it holds still: memory and registers through QMP. What
 //! is read here was not told by the guest, so the guest cannot lie about it.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::Result;
 use crash_record::event::Stream;
 use crash_record::layout;
+use crash_record::names::Role;
+use crash_record::view::RecordView;
 use serde_json::{Value, json};
 
 use super::session::Session;
 use crate::error::{Classed, unexpected};
+use crate::machine::{Machine, Registers};
 use crate::symbols::Symbols;
+use crate::verdict::cpus;
 
 /// How long the guest runs between the two looks. Promised is 10 ms; the margin is for an emulator
 /// that did not get a core at once.
 const BETWEEN: Duration = Duration::from_millis(40);
+
+/// How often the guest runs on for [`BETWEEN`] until its parked CPUs have reached the park loop, at
+/// the most. One that does not get there is red.
+const SETTLING: usize = 25;
 
 /// Symbols that a kernel gives to tools outside: its crash record, and for every CPU a word that is 1
 /// while that CPU is out of its load's own section.
@@ -29,17 +38,34 @@ struct Piece {
 }
 
 /// What there is to read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Target {
     record: Option<Piece>,
     outside: Option<Piece>,
+    park: Option<(Range<u64>, Registers)>,
 }
 
 impl Target {
     /// Finds it in an image that is loaded with this bias ([`crate::machine::Memory`]).
-    pub fn find(symbols: &Symbols, bias: u64) -> Self {
+    pub fn find(symbols: &Symbols, machine: &Machine) -> Self {
+        let bias = machine.memory.physical_bias;
         let piece = |name, bytes| symbols.physical(name, bias).map(|physical| Piece { physical, bytes });
-        Target { record: piece(RECORD, layout::RECORD_BYTES), outside: piece(OUTSIDE, layout::MAX_SLOTS * 4) }
+        Target {
+            record: piece(RECORD, layout::RECORD_BYTES),
+            outside: piece(OUTSIDE, layout::MAX_SLOTS * 4),
+            park: symbols.range("park").map(|park| (park, machine.registers.clone())),
+        }
+    }
+
+    /// Whether every parked CPU is where parked CPUs stay: one that has just acknowledged may still be
+    /// a few instructions away, for as long as the emulator does not let it run.
+    fn settled(&self, look: &Look) -> bool {
+        let (Some((park, format)), Some(record)) = (&self.park, &look.record) else { return true };
+        let Ok(record) = RecordView::parse(record) else { return true };
+        let counters = cpus::program_counters(&look.registers, format);
+        cpus::parked(&record)
+            .filter(|slot| slot.role() == Some(Role::None))
+            .all(|slot| counters.get(&slot.cpu).is_none_or(|pc| park.contains(pc)))
     }
 }
 
@@ -79,7 +105,15 @@ impl Inspection {
     }
 
     fn look_twice(session: &mut Session, target: &Target, stream: Stream, number: usize) -> Result<Self> {
-        let first = look(session, target, &format!("hold{number}"))?;
+        let mut first = look(session, target, &format!("hold{number}"))?;
+        for _ in 0..SETTLING {
+            if target.settled(&first) {
+                break;
+            }
+            session.ask("cont", Value::Null)?;
+            session.let_run(BETWEEN);
+            first = look(session, target, &format!("hold{number}"))?;
+        }
         session.ask("cont", Value::Null)?;
         session.let_run(BETWEEN);
         let second = look(session, target, &format!("hold{number}-later"))?;

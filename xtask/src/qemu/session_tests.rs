@@ -63,7 +63,7 @@ fn play(script: &str, scenario: &str) -> (tempfile::TempDir, anyhow::Result<Evid
     let plan = plan(root.path(), script, scenario);
     let folder = Folder::create(&Workspace::at(root.path()), "m", "s", 7).unwrap();
     let symbols = Symbols::made_up(&[("MAYDAY_RECORD", 0x1000)]);
-    let target = Target::find(&symbols, 0);
+    let target = Target::find(&symbols, &plan.machine);
     let arguments = plan.machine_arguments(Path::new("/kernel"), folder.path(), 7);
     loop {
         let result = run(&plan, &folder, &arguments, &target, false, &mut Unobserved);

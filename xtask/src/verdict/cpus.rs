@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crash_record::event::Stream;
 use crash_record::layout::{header, slot};
-use crash_record::names::{CpuState, Rung};
+use crash_record::names::{CpuState, Role, Rung};
 use crash_record::view::{CpuSlot, RecordView, Saved};
 
 use super::record::not_seen;
@@ -84,7 +84,9 @@ fn wrong_rung(facts: &Facts, slot: &CpuSlot) -> Option<String> {
     if facts.stop == Stop::Nmi && saved.rung == Rung::Ipi {
         return Some(format!("CPU {cpu} was stopped by an IPI, which this ladder does not have"));
     }
-    if saved.rung == Rung::None {
+    let mut owners = facts.evidence.log.all(Stream::Panic, "owner");
+    let handed_over = owners.any(|event| event.number("from") == Some(cpu as u64));
+    if saved.rung == Rung::None && !handed_over {
         return Some(format!("CPU {cpu} is parked and nothing brought it there"));
     }
     let wanted = facts.expect.rung.get(&cpu.to_string())?;
@@ -99,13 +101,17 @@ pub fn parked_pc(name: &'static str, facts: &Facts) -> Check {
     let Some(park) = facts.symbols.range("park") else {
         return Check::fail(name, "a park section", "the image has no __park_start and __park_end");
     };
+    let within = |name: &str, pc: u64| facts.symbols.range(name).is_some_and(|range| range.contains(&pc));
     let mut faults = Vec::new();
     let mut looked = 0;
     for text in [&inspection.registers, &inspection.registers_later] {
         let counters = program_counters(text, &facts.machine.registers);
         for slot in parked(&record) {
+            // A warden polls until the owner has left: anywhere in kernel text but in the load.
+            let watches = !matches!(slot.role(), Some(Role::None));
             match counters.get(&slot.cpu) {
                 Some(pc) if park.contains(pc) => looked += 1,
+                Some(pc) if watches && within("text", *pc) && !within("workload", *pc) => looked += 1,
                 Some(pc) => faults.push(format!("CPU {} is at {}", slot.cpu, facts.symbols.describe(*pc))),
                 None => faults.push(format!("the emulator shows no CPU {}", slot.cpu)),
             }
@@ -162,7 +168,8 @@ pub fn heartbeats(name: &'static str, facts: &Facts) -> Check {
     Check::without_faults(name, expected, faults, format!("{} still", parked(&record).count()))
 }
 
-fn parked<'r>(record: &RecordView<'r>) -> impl Iterator<Item = CpuSlot<'r>> + use<'r> {
+/// Slots of the CPUs that the owner saw parked.
+pub fn parked<'r>(record: &RecordView<'r>) -> impl Iterator<Item = CpuSlot<'r>> + use<'r> {
     record.slots().filter(|slot| slot.owner_state() == Some(CpuState::Parked))
 }
 

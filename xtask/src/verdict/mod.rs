@@ -8,7 +8,7 @@
 //! `ending` is red then, and one cause makes one red check. In every other case missing evidence is a
 //! failure, of the check that is closest to the cause.
 
-mod cpus;
+pub mod cpus;
 mod record;
 mod steps;
 mod stream;

@@ -92,25 +92,28 @@ pub fn claim(name: &'static str, facts: &Facts) -> Check {
     {
         faults.push(format!("reason {}, not {reason}", claim.text("reason")));
     }
+    // Each later owner says from whom it has the panic; whoever else speaks is a second owner.
+    let mut owner = claim.cpu;
+    for event in facts.evidence.log.stream(Stream::Panic) {
+        let inherits = event.kind == "owner" && event.number("from") == Some(owner as u64);
+        if inherits {
+            owner = event.cpu;
+        } else if event.cpu != owner {
+            faults.push(format!("CPU {} spoke as the owner ({})", event.cpu, event.kind));
+        }
+    }
     match facts.expect.owner {
-        Some(Owner::Cpu(owner)) if claim.cpu != owner as usize => {
-            faults.push(format!("CPU {} owns it, not CPU {owner}", claim.cpu));
+        Some(Owner::Cpu(expected)) if owner != expected as usize => {
+            faults.push(format!("CPU {owner} owns it, not CPU {expected}"));
         }
         Some(Owner::Word(AnyCpu::Any) | Owner::Cpu(_)) | None => {}
     }
     if let Some(record) = facts.record()
-        && record.owner() != Some(claim.cpu)
+        && record.owner() != Some(owner)
     {
-        faults.push(format!(
-            "the record names {:?} as the owner, the event CPU {}",
-            record.owner(),
-            claim.cpu
-        ));
+        faults.push(format!("the record names {:?} as the owner, the events CPU {owner}", record.owner()));
     }
-    for event in facts.evidence.log.stream(Stream::Panic).filter(|event| event.cpu != claim.cpu) {
-        faults.push(format!("CPU {} spoke as the owner ({})", event.cpu, event.kind));
-    }
-    let found = format!("CPU {}, {}", claim.cpu, claim.text("reason"));
+    let found = format!("CPU {owner}, {}", claim.text("reason"));
     Check::without_faults(name, "one claim, by the expected CPU for the expected reason", faults, found)
 }
 

@@ -301,6 +301,22 @@ fn parked_pc() {
     let verdict = red(|run| run.registers = run.registers.replace("PC=1801", "PC=1c04"), &["parked-pc"]);
     assert_eq!(verdict.red().next().unwrap().found, "CPU 1 is at 0x1c04 (in workload)");
     red(|run| run.registers = run.registers.replace("CPU#2", "CPU#7"), &["parked-pc"]);
+    // A warden may poll, but not work.
+    let warden = |run: &mut Run| run.record.set(1, slot::ROLE, 1);
+    red(
+        |run| {
+            warden(run);
+            run.registers = run.registers.replace("PC=1801", "PC=2000");
+        },
+        &[],
+    );
+    red(
+        |run| {
+            warden(run);
+            run.registers = run.registers.replace("PC=1801", "PC=1c04");
+        },
+        &["parked-pc"],
+    );
     // The owner may be anywhere.
     red(|run| run.registers = run.registers.replace("PC=1800", "PC=9"), &[]);
     red(|run| run.symbols.retain(|(name, _)| *name != "__park_end"), &["parked-pc"]);

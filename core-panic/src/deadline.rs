@@ -1,0 +1,217 @@
+//! The deadline of what runs: who may cut it short, and how a late shot hits nothing.
+//!
+//! One word holds (generation, state). Each body – a step, a notifier, a link of the final chain – gets
+//! a generation of its own:
+//!
+//! ```text
+//!              begin(g)                  end(g)
+//!   Idle ────────────────▶ Running(g) ──────────────▶ Done(g)      the owner
+//!                              │
+//!                              │ fire(g)       sent(g)
+//!                              └─────▶ Firing(g) ─────▶ Sent(g)    a watcher
+//! ```
+//!
+//! A watcher takes `Running(g)` to `Firing(g)` *before* it sends the NMI. So when the owner's `end(g)`
+//! finds `Running(g)`, no shot for g exists and none will; when it does not, a shot is on its way, and
+//! the owner waits (bounded) for it and consumes it. The NMI handler abandons the body only if the
+//! word still names the body's generation and the owner has not begun to end it; every other NMI
+//! returns. No shot meant for one body can hit another.
+
+use hal::sync::{AtomicU64, Ordering};
+
+/// What the word says about a generation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Nothing was begun yet.
+    Idle,
+    /// A body runs.
+    Running,
+    /// A watcher found it too late and is about to send.
+    Firing,
+    /// The NMI was sent.
+    Sent,
+    /// The body is over.
+    Done,
+    /// Nobody may fire any more: the owner is about to leave this kernel.
+    Retired,
+}
+
+const STATES: [State; 6] =
+    [State::Idle, State::Running, State::Firing, State::Sent, State::Done, State::Retired];
+
+/// A generation and its state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shot {
+    /// Counts bodies.
+    pub generation: u64,
+    /// What became of it.
+    pub state: State,
+}
+
+impl Shot {
+    const fn word(self) -> u64 {
+        (self.generation << 8) | self.state as u64
+    }
+    fn from_word(word: u64) -> Shot {
+        let state = STATES.get((word & 0xff) as usize).copied().unwrap_or(State::Idle);
+        Shot { generation: word >> 8, state }
+    }
+}
+
+/// The word and what belongs to it.
+pub struct Deadline {
+    word: AtomicU64,
+    /// Generation that its owner has begun to end: from here on an NMI no longer abandons it.
+    ending: AtomicU64,
+    /// Generation whose shot has arrived.
+    taken: AtomicU64,
+    began_ns: AtomicU64,
+    limit_ns: AtomicU64,
+}
+
+impl Deadline {
+    /// Nothing runs.
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Self {
+        Deadline {
+            word: AtomicU64::new(0),
+            ending: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            began_ns: AtomicU64::new(0),
+            limit_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// Nothing runs.
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        Deadline {
+            word: AtomicU64::new(0),
+            ending: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            began_ns: AtomicU64::new(0),
+            limit_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// The word.
+    pub fn now(&self) -> Shot {
+        Shot::from_word(self.word.load(Ordering::Acquire))
+    }
+
+    /// How long the body that runs may take, ns.
+    pub fn limit_ns(&self) -> u64 {
+        self.limit_ns.load(Ordering::Acquire)
+    }
+
+    fn change(&self, from: Shot, to: State) -> bool {
+        let to = Shot { state: to, ..from };
+        self.word.compare_exchange(from.word(), to.word(), Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Owner: a body begins at `now_ns` and may take `limit_ns`. Returns its generation.
+    pub fn begin(&self, now_ns: u64, limit_ns: u64) -> u64 {
+        let generation = self.now().generation + 1;
+        self.began_ns.store(now_ns, Ordering::Release);
+        self.limit_ns.store(limit_ns, Ordering::Release);
+        self.word.store(Shot { generation, state: State::Running }.word(), Ordering::Release);
+        generation
+    }
+
+    /// Owner: the body is over, for `to` (`Done` or `Retired`). False if a shot for it is on its way:
+    /// wait for [`Deadline::arrived`], then call [`Deadline::settle`].
+    pub fn end(&self, generation: u64, to: State) -> bool {
+        self.ending.store(generation, Ordering::Release);
+        self.change(Shot { generation, state: State::Running }, to)
+    }
+
+    /// Whether the shot of this generation has arrived.
+    pub fn arrived(&self, generation: u64) -> bool {
+        self.taken.load(Ordering::Acquire) >= generation
+    }
+
+    /// Owner: whatever there was for this generation is over. A watcher that is still between
+    /// `Firing` and `Sent` finds its word gone.
+    pub fn settle(&self, generation: u64, to: State) {
+        self.word.store(Shot { generation, state: to }.word(), Ordering::Release);
+    }
+
+    /// Watcher: it is too late for this generation. True: send the NMI, then call
+    /// [`Deadline::sent`].
+    pub fn fire(&self, generation: u64) -> bool {
+        self.change(Shot { generation, state: State::Running }, State::Firing)
+    }
+
+    /// Watcher: the NMI was sent.
+    pub fn sent(&self, generation: u64) {
+        self.change(Shot { generation, state: State::Firing }, State::Sent);
+    }
+
+    /// NMI handler on the owner: is this the shot for what runs? Then abandon it. `now_ns` decides for
+    /// an NMI that came from a timer, for which nobody wrote `Firing`.
+    pub fn hit(&self, now_ns: u64) -> bool {
+        let shot = self.now();
+        let late = match shot.state {
+            State::Firing | State::Sent => true,
+            State::Running => {
+                let took = now_ns.saturating_sub(self.began_ns.load(Ordering::Acquire));
+                took >= self.limit_ns() && self.change(shot, State::Sent)
+            }
+            _ => false,
+        };
+        if late {
+            self.taken.store(shot.generation, Ordering::Release);
+        }
+        late && self.ending.load(Ordering::Acquire) != shot.generation
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shot_hits_what_it_was_meant_for() {
+        let deadline = Deadline::new();
+        let generation = deadline.begin(0, 10);
+        assert!(!deadline.hit(5), "an NMI from outside");
+        assert!(deadline.fire(generation));
+        deadline.sent(generation);
+        assert!(deadline.hit(5));
+        assert!(deadline.arrived(generation));
+    }
+
+    #[test]
+    fn a_late_shot_hits_nothing() {
+        let deadline = Deadline::new();
+        let first = deadline.begin(0, 10);
+        assert!(deadline.end(first, State::Done));
+        assert!(!deadline.fire(first), "nothing to fire at");
+        assert!(!deadline.hit(100));
+        let second = deadline.begin(100, 10);
+        assert!(!deadline.fire(first), "another one runs by now");
+        assert!(!deadline.hit(105));
+        assert!(deadline.fire(second));
+        assert!(!deadline.end(second, State::Done), "a shot is on its way");
+        assert!(!deadline.hit(106), "the body is over");
+        assert!(deadline.arrived(second));
+    }
+
+    #[test]
+    fn a_timer_needs_nobody_to_fire() {
+        let deadline = Deadline::new();
+        let generation = deadline.begin(100, 10);
+        assert!(!deadline.hit(109));
+        assert!(deadline.hit(110));
+        assert!(!deadline.fire(generation), "one shot is enough");
+    }
+
+    #[test]
+    fn nobody_fires_at_who_has_retired() {
+        let deadline = Deadline::new();
+        let generation = deadline.begin(0, 10);
+        assert!(deadline.end(generation, State::Retired));
+        assert!(!deadline.fire(generation));
+        assert!(!deadline.hit(1_000));
+    }
+}
