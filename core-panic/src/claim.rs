@@ -37,37 +37,35 @@ pub enum Entered {
 }
 
 impl Claim {
-    /// No panic.
-    #[cfg(not(loom))]
-    #[allow(clippy::new_without_default)] // a static's initialiser
-    pub const fn new() -> Self {
-        Claim { word: AtomicU64::new(0) }
-    }
-
-    /// No panic.
-    #[cfg(loom)]
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
-        Claim { word: AtomicU64::new(0) }
+    hal::const_unless_loom! {
+        /// No panic.
+        #[allow(clippy::new_without_default)] // a static's initialiser
+        pub fn new() -> Self {
+            Claim { word: AtomicU64::new(0) }
+        }
     }
 
     /// `me` panics.
     pub fn enter(&self, me: CpuId) -> Entered {
         let mine = me.index() as u64 + 1;
-        match self.word.compare_exchange(0, mine, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => {
-                // Pairs with the fence in `published`: the claim is visible before the snapshot of
-                // who is online is taken.
-                fence(Ordering::SeqCst);
-                Entered::Owner
+        let mut free = 0;
+        // Twice at the most, but for others that win meanwhile: then somebody owns it.
+        loop {
+            match self.word.compare_exchange(free, mine, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    // Pairs with the fence in `published`: the claim is visible before the snapshot of
+                    // who is online is taken.
+                    fence(Ordering::SeqCst);
+                    return Entered::Owner;
+                }
+                Err(word) => match owner_of(word) {
+                    Some(owner) if owner == me => return Entered::Again,
+                    Some(owner) => return Entered::Lost(owner),
+                    // The word is never a number that is no CPU; a stray write could make it one. Then
+                    // nobody is in charge, and it is claimed like a free one: one wins.
+                    None => free = word,
+                },
             }
-            Err(word) => match owner_of(word) {
-                Some(owner) if owner == me => Entered::Again,
-                Some(owner) => Entered::Lost(owner),
-                // The word is never a number that is no CPU; a stray write could make it one. Then
-                // nobody is known to be in charge, and parking everybody would be a silent hang.
-                None => Entered::Again,
-            },
         }
     }
 
@@ -130,6 +128,14 @@ mod tests {
         assert_eq!(claim.enter(zero), Entered::Lost(one));
         assert_eq!(claim.enter(one), Entered::Again);
         assert_eq!(claim.published(), Some(one));
+    }
+
+    #[test]
+    fn a_destroyed_word_is_claimed_by_one() {
+        let claim = Claim { word: AtomicU64::new(0xdead_beef) };
+        let (zero, one) = (CpuId::BOOT, CpuId::new(1).unwrap());
+        assert_eq!(claim.enter(one), Entered::Owner);
+        assert_eq!(claim.enter(zero), Entered::Lost(one));
     }
 
     #[test]

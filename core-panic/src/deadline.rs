@@ -70,27 +70,17 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Nothing runs.
-    #[cfg(not(loom))]
-    pub(crate) const fn new() -> Self {
-        Deadline {
-            word: AtomicU64::new(0),
-            ending: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
-            began_ns: AtomicU64::new(0),
-            limit_ns: AtomicU64::new(0),
-        }
-    }
-
-    /// Nothing runs.
-    #[cfg(loom)]
-    pub fn new() -> Self {
-        Deadline {
-            word: AtomicU64::new(0),
-            ending: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
-            began_ns: AtomicU64::new(0),
-            limit_ns: AtomicU64::new(0),
+    hal::const_unless_loom! {
+        /// Nothing runs.
+        #[allow(clippy::new_without_default)] // a static's initialiser
+        pub fn new() -> Self {
+            Deadline {
+                word: AtomicU64::new(0),
+                ending: AtomicU64::new(0),
+                taken: AtomicU64::new(0),
+                began_ns: AtomicU64::new(0),
+                limit_ns: AtomicU64::new(0),
+            }
         }
     }
 

@@ -65,6 +65,8 @@ impl<P: Platform> Panic<'_, P> {
         while let Some(action) = chain.get(self.next_link()) {
             self.watched(me, LINK_MS, || self.leave(me, *action));
         }
+        let (now, outcome) = (self.platform.now_ns(), Outcome::Leaving);
+        self.entry(me, EntryKind::Step, Some(Step::Final), Some(outcome), now, 0, b"halt");
         self.event(me, "final", &[("action", &"halt")]);
         self.retire();
         loop {

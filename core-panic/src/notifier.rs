@@ -4,7 +4,7 @@ use core::fmt;
 
 use crash_record::names::Class;
 use hal::MAX_CPUS;
-use spin::Once;
+use hal::sync::BindOnce;
 
 /// The most notifiers that can be registered, all classes together: bounds the walk (P3, P7).
 pub const MAX_NOTIFIERS: usize = 2 * MAX_CPUS;
@@ -67,7 +67,7 @@ pub struct Registration {
 
 /// All notifiers. Registration allocates nothing and is refused when the table is full.
 pub struct Registry {
-    slots: [Once<Registration>; MAX_NOTIFIERS],
+    slots: [BindOnce<Registration>; MAX_NOTIFIERS],
 }
 
 /// The table of notifiers is full.
@@ -76,28 +76,26 @@ pub struct Full;
 
 impl Registry {
     /// Nobody.
+    #[cfg(not(loom))]
     #[allow(clippy::new_without_default)] // a static's initialiser
     pub const fn new() -> Self {
-        Registry { slots: [const { Once::new() }; MAX_NOTIFIERS] }
+        Registry { slots: [const { BindOnce::new() }; MAX_NOTIFIERS] }
+    }
+
+    /// Nobody.
+    #[cfg(loom)]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Registry { slots: core::array::from_fn(|_| BindOnce::new()) }
     }
 
     /// Adds a notifier. Its class is fixed from here on.
     pub fn register(&self, registration: Registration) -> Result<(), Full> {
-        for slot in &self.slots {
-            let mut mine = false;
-            slot.call_once(|| {
-                mine = true;
-                registration
-            });
-            if mine {
-                return Ok(());
-            }
-        }
-        Err(Full)
+        if self.slots.iter().any(|slot| slot.bind(registration)) { Ok(()) } else { Err(Full) }
     }
 
     fn get(&self, number: usize) -> Option<&Registration> {
-        self.slots.get(number).and_then(Once::get)
+        self.slots.get(number).and_then(BindOnce::get)
     }
 
     /// The number of the notifier of `class` that comes after `previous` in the order of priority;

@@ -44,7 +44,7 @@ pub struct StepSpec {
 /// The steps after the claim.
 pub const ORDER: [StepSpec; 10] = [
     StepSpec { step: Step::Announce, action: Action::Announce, budget_ms: 1_000, optional: true },
-    StepSpec { step: Step::Stop, action: Action::Stop, budget_ms: 2_000, optional: false },
+    StepSpec { step: Step::Stop, action: Action::Stop, budget_ms: 3_000, optional: false },
     StepSpec {
         step: Step::BeforeDump,
         action: Action::Notify(Class::BeforeDump),

@@ -7,10 +7,12 @@ use crash_record::event::{LineWriter, Stream};
 use crash_record::layout::{entry, log};
 use crash_record::names::{EntryKind, Outcome, Step};
 use crash_record::write::EntryBody;
+use hal::sync::Ordering;
 use hal::{CpuId, Platform};
 
 use crate::notifier::Context;
-use crate::sequence::{Cause, Panic};
+use crate::order::StepSpec;
+use crate::sequence::{Cause, Ended, Panic};
 
 /// Text in a fixed buffer; what does not fit is cut off and remembered as such.
 pub struct Text<const N: usize> {
@@ -26,6 +28,15 @@ impl<const N: usize> Text<N> {
         let mut text = Text { buffer: [0; N], length: 0, cut: false };
         let _ = text.write_fmt(arguments);
         text
+    }
+
+    /// Replaces what is not printable ASCII by `?`: an emergency console takes nothing else.
+    pub fn printable(&mut self) {
+        for byte in self.buffer.iter_mut().take(self.length) {
+            if !matches!(byte, b' '..=b'~') {
+                *byte = b'?';
+            }
+        }
     }
 
     /// The bytes.
@@ -75,17 +86,35 @@ impl<P: Platform> Panic<'_, P> {
         let sequence = self.next_event();
         let line = LineWriter::new(Stream::Panic, sequence, me.index(), self.platform.now_ns(), kind);
         let line = fields.iter().fold(line, |line, (key, value)| line.field(key, value));
-        line.finish(|bytes| {
-            self.platform.write(bytes);
-        });
+        line.finish(|bytes| self.print(bytes));
+    }
+
+    /// Writes to the emergency console. A console that takes less than it is given is not waited for a
+    /// second time: everything is in the log and the record, and the jump is worth more than a line.
+    pub(crate) fn print(&self, bytes: &[u8]) {
+        if self.console_dead.load(Ordering::Acquire) != 0 {
+            return;
+        }
+        if self.platform.write(bytes) < bytes.len() {
+            self.console_dead.store(1, Ordering::Release);
+        }
+    }
+
+    /// Whether half of a step's time is over, or nobody listens: then it stops talking and says that it
+    /// did.
+    fn hurry(&self, spec: &StepSpec, began_at: u64) -> bool {
+        let half = self.config().deadline_ns(spec.budget_ms) / 2;
+        self.console_dead.load(Ordering::Acquire) != 0
+            || self.platform.now_ns().saturating_sub(began_at) >= half
     }
 
     /// Puts a line into the log and onto the console.
     pub(crate) fn line(&self, me: CpuId, arguments: fmt::Arguments<'_>) {
-        let text = Text::<{ log::TEXT_BYTES }>::new(arguments);
+        let mut text = Text::<{ log::TEXT_BYTES }>::new(arguments);
+        text.printable();
         self.record.log(me, self.platform.now_ns(), text.bytes());
-        self.platform.write(text.bytes());
-        self.platform.write(b"\n");
+        self.print(text.bytes());
+        self.print(if text.cut { b"...\n" } else { b"\n" });
     }
 
     /// Appends an entry about the running step. When the record is full the line still goes to the
@@ -117,55 +146,70 @@ impl<P: Platform> Panic<'_, P> {
 
     /// The announce step: the message, formatted by code that is not ours (a `Display` of whoever
     /// panicked), so this runs under re-entry and the reason is already recorded.
-    pub(crate) fn announce(&self, me: CpuId, cause: Option<&Cause<'_>>) -> Result<Detail, Detail> {
+    pub(crate) fn announce(&self, me: CpuId, spec: &StepSpec, cause: Option<&Cause<'_>>) -> Ended {
         let Some(cause) = cause else {
-            return Err(Detail::new(format_args!("the message was lost in a re-entry")));
+            return Ended::failed(format_args!("the message was lost in a re-entry"));
         };
+        let began_at = self.platform.now_ns();
+        self.line(me, format_args!("*** panic on CPU {me}: {}", cause.reason));
         let message = Text::<MESSAGE_BYTES>::new(format_args!("{}", cause.message));
         for part in message.bytes().chunks(entry::TEXT_BYTES) {
             let now = self.platform.now_ns();
             self.entry(me, EntryKind::Text, Some(Step::Announce), None, now, 0, part);
         }
-        self.line(me, format_args!("*** panic on CPU {me}: {}", cause.reason));
         let mut lines = 0;
+        let mut cut = message.cut;
         for part in message.bytes().split(|&byte| byte == b'\n').take(8) {
-            self.line(me, format_args!("*** {}", core::str::from_utf8(part).unwrap_or("(not UTF-8)")));
-            lines += 1;
+            cut |= self.hurry(spec, began_at);
+            if !self.hurry(spec, began_at) {
+                self.line(me, format_args!("*** {}", core::str::from_utf8(part).unwrap_or("(not UTF-8)")));
+                lines += 1;
+            }
         }
-        self.registers(me);
-        let cut = if message.cut { ", cut" } else { "" };
-        Ok(Detail::new(format_args!("{lines} lines{cut}")))
+        cut |= self.registers(me, spec, began_at);
+        Ended::done(cut, format_args!("{lines} lines{}", if cut { ", cut" } else { "" }))
     }
 
-    /// Prints where the owner was.
-    fn registers(&self, me: CpuId) {
+    /// Prints where the owner was. True if something was left out.
+    fn registers(&self, me: CpuId, spec: &StepSpec, began_at: u64) -> bool {
         use crash_record::layout::slot;
         let word = |at| self.record.slot(me, at);
         self.line(me, format_args!("*** pc {:#018x} sp {:#018x}", word(slot::PC), word(slot::SP)));
         let count = (word(slot::BACKTRACE_COUNT) as usize).min(slot::BACKTRACE_MAX);
         for number in 0..count {
+            if self.hurry(spec, began_at) {
+                return true;
+            }
             self.line(me, format_args!("***  {number:2} {:#018x}", word(slot::BACKTRACE + number)));
         }
+        false
     }
 
     /// The flush step: prints what is in the log and never reached the console. Lines that others
     /// wrote after the claim are among them, since their output is muted from then on.
-    pub(crate) fn flush(&self, me: CpuId) -> Result<Detail, Detail> {
+    pub(crate) fn flush(&self, me: CpuId, spec: &StepSpec) -> Ended {
+        let began_at = self.platform.now_ns();
         let (from, claimed_at, end) = self.unprinted();
         let mut text = [0; log::TEXT_BYTES];
         let mut printed = 0;
         for sequence in from..end {
+            if self.hurry(spec, began_at) {
+                return Ended::done(
+                    true,
+                    format_args!("{printed} lines, {} left in the log", end - sequence),
+                );
+            }
             let Some((length, cpu, at)) = self.record.log_line(sequence, &mut text) else { continue };
             if sequence >= claimed_at && cpu == me.index() as u64 {
                 continue;
             }
             let line = Text::<160>::new(format_args!("[flush] {} us, CPU {cpu}: ", at / 1000));
-            self.platform.write(line.bytes());
-            self.platform.write(text.get(..length).unwrap_or(&[]));
-            self.platform.write(b"\n");
+            self.print(line.bytes());
+            self.print(text.get(..length).unwrap_or(&[]));
+            self.print(b"\n");
             printed += 1;
         }
-        Ok(Detail::new(format_args!("{printed} lines that were not on the console")))
+        Ended::done(false, format_args!("{printed} lines that were not on the console"))
     }
 }
 

@@ -13,19 +13,20 @@ use crash_record::write::RecordArea;
 use hal::kexec::Kexec;
 use hal::nmi::Nmi;
 use hal::registers::Snapshot;
-use hal::sync::{AtomicU32, AtomicU64, Ordering};
+use hal::sync::{AtomicU32, AtomicU64, BindOnce, Ordering};
 use hal::timer::DeadlineTimer;
 use hal::{CpuId, Platform};
-use spin::Once;
 
 use crate::claim::{Claim, Entered};
 use crate::config::Config;
-use crate::deadline::{Deadline, State};
+use crate::deadline::{Deadline, Shot, State};
 use crate::notifier::{Refusal, Registry};
 use crate::order::{Action, ORDER, StepSpec, applies};
 use crate::report::{Detail, Voice};
 use crate::warden::Wardens;
 
+/// How long CPUs that a broken-off stop has signalled may still take to answer, ms.
+const SETTLE_MS: u64 = 1_000;
 /// Re-entries before the next step starts, from which on optional steps are left out.
 const SKIP_OPTIONAL_AT: u32 = 2;
 /// …, from which on only the final action is left.
@@ -57,6 +58,10 @@ impl Ended {
     pub(crate) fn failed(why: fmt::Arguments<'_>) -> Self {
         Ended { outcome: Outcome::Failed, detail: Detail::new(why) }
     }
+    pub(crate) fn done(cut: bool, what: fmt::Arguments<'_>) -> Self {
+        let outcome = if cut { Outcome::Truncated } else { Outcome::Done };
+        Ended { outcome, detail: Detail::new(what) }
+    }
 }
 
 impl From<Result<Detail, Detail>> for Ended {
@@ -74,7 +79,7 @@ pub struct Panic<'a, P: Platform> {
     pub(crate) record: &'a RecordArea,
     pub(crate) claim: Claim,
     notifiers: &'a Registry,
-    config: Once<Config>,
+    config: BindOnce<Config>,
     /// Place in [`ORDER`] of the step that runs or comes next.
     at: AtomicU32,
     /// 1 while the step at `at` runs.
@@ -97,6 +102,10 @@ pub struct Panic<'a, P: Platform> {
     pub(crate) redirect_to: AtomicU32,
     /// 1 once it was said that nobody watches.
     unwatched: AtomicU32,
+    /// 1 once the console took less than it was given: nothing waits for it again.
+    pub(crate) console_dead: AtomicU32,
+    /// 1 once it was written down what became of the other CPUs, or that was tried.
+    pub(crate) settled: AtomicU32,
     pub(crate) deadline: Deadline,
     pub(crate) wardens: Wardens,
     events: AtomicU64,
@@ -125,15 +134,15 @@ struct Job<'j, 'a, P: Platform> {
 }
 
 impl<'a, P: Platform> Panic<'a, P> {
+    hal::const_unless_loom! {
     /// No panic yet, the default configuration.
-    #[cfg(not(loom))]
-    pub const fn new(platform: &'a P, record: &'a RecordArea, notifiers: &'a Registry) -> Self {
+    pub fn new(platform: &'a P, record: &'a RecordArea, notifiers: &'a Registry) -> Self {
         Panic {
             platform,
             record,
             claim: Claim::new(),
             notifiers,
-            config: Once::new(),
+            config: BindOnce::new(),
             at: AtomicU32::new(0),
             running: AtomicU32::new(0),
             notifier: AtomicU32::new(0),
@@ -146,6 +155,8 @@ impl<'a, P: Platform> Panic<'a, P> {
             links: AtomicU32::new(0),
             redirect_to: AtomicU32::new(0),
             unwatched: AtomicU32::new(0),
+            console_dead: AtomicU32::new(0),
+            settled: AtomicU32::new(0),
             deadline: Deadline::new(),
             wardens: Wardens::new(),
             events: AtomicU64::new(0),
@@ -153,11 +164,13 @@ impl<'a, P: Platform> Panic<'a, P> {
             logged_at_claim: AtomicU64::new(0),
         }
     }
+    }
 
     /// Sets the configuration, once, at boot. Before that the defaults hold.
     pub fn configure(&self, config: Config) {
-        self.config.call_once(|| config);
-        self.record.store(header::SCALE, u64::from(config.scale));
+        if self.config.bind(config) {
+            self.record.store(header::SCALE, u64::from(config.scale));
+        }
     }
 
     /// The configuration in force.
@@ -262,11 +275,12 @@ impl<'a, P: Platform> Panic<'a, P> {
         if let Ok(timer) = self.platform.timer() {
             timer.disarm();
         }
-        let generation = self.deadline.now().generation;
-        if !self.deadline.end(generation, State::Retired) {
+        let Shot { generation, state } = self.deadline.now();
+        let runs = matches!(state, State::Running | State::Firing | State::Sent);
+        if runs && !self.deadline.end(generation, State::Retired) {
             self.collect(generation);
-            self.deadline.settle(generation, State::Retired);
         }
+        self.deadline.settle(generation, State::Retired);
         self.wardens.dismiss();
     }
 
@@ -287,7 +301,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             cause.reason.as_bytes(),
         );
         // Somebody may have been stopped in the middle of a line.
-        self.platform.write(b"\n");
+        self.print(b"\n");
         self.event(me, "claim", &[("reason", &cause.reason), ("scale", &self.config().scale)]);
     }
 
@@ -300,15 +314,23 @@ impl<'a, P: Platform> Panic<'a, P> {
                 self.platform.park_wait();
             }
         }
-        self.platform.write(b"\n");
+        // The deeper it is, the likelier it is that saying so is what failed.
+        if depth >= ONLY_FINAL_AT {
+            self.console_dead.store(1, Ordering::Release);
+        }
+        self.print(b"\n");
         let now = self.platform.now_ns();
         let step = self.current().map(|spec| spec.step);
-        self.entry(me, EntryKind::Reentry, step, None, now, u64::from(depth), cause.reason.as_bytes());
         let name = step.map_or("none", Step::name);
-        self.event(me, "reentry", &[("depth", &depth), ("step", &name), ("cause", &cause.reason)]);
+        if depth < ONLY_FINAL_AT {
+            self.entry(me, EntryKind::Reentry, step, None, now, u64::from(depth), cause.reason.as_bytes());
+            self.event(me, "reentry", &[("depth", &depth), ("step", &name), ("cause", &cause.reason)]);
+        }
         self.abandon(me, cause.reason);
         // Last, because it is somebody else's code that formats it: if it fails, nothing is lost.
-        self.line(me, format_args!("*** again, in {name}: {}: {}", cause.reason, cause.message));
+        if depth < SKIP_OPTIONAL_AT {
+            self.line(me, format_args!("*** again, in {name}: {}: {}", cause.reason, cause.message));
+        }
     }
 
     /// The panic is this CPU's now.
@@ -322,7 +344,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             let generation = self.deadline.now().generation;
             self.deadline.settle(generation, State::Done);
             self.record.set_slot(from, slot::OWNER_STATE, u64::from(CpuState::Missing.number()));
-            self.platform.write(b"\n");
+            self.print(b"\n");
         }
         let step = self.current().map(|spec| spec.step);
         self.entry(me, EntryKind::Ownership, step, None, now, from.index() as u64, why.as_bytes());
@@ -355,6 +377,9 @@ impl<'a, P: Platform> Panic<'a, P> {
     fn run(&self, me: CpuId, cause: Option<&Cause<'_>>) -> ! {
         while let Some(spec) = self.current() {
             self.gate(me);
+            if spec.step > Step::Stop && self.settled.load(Ordering::Acquire) == 0 {
+                self.watched(me, SETTLE_MS, || self.settle_late(me));
+            }
             if !applies(spec, &self.config()) {
                 self.at.fetch_add(1, Ordering::AcqRel);
                 continue;
@@ -400,11 +425,11 @@ impl<'a, P: Platform> Panic<'a, P> {
     /// What a step does that calls no notifiers.
     fn body(&self, me: CpuId, spec: &StepSpec, cause: Option<&Cause<'_>>) -> Ended {
         match spec.action {
-            Action::Announce => self.announce(me, cause).into(),
+            Action::Announce => self.announce(me, spec, cause),
             Action::Stop => self.stop(me).into(),
             Action::Kexec => self.kexec(me, spec.step, self.step_began.load(Ordering::Acquire)),
             Action::Record => Ended::skipped(format_args!("no storage that survives a reset is registered")),
-            Action::Flush => self.flush(me).into(),
+            Action::Flush => self.flush(me, spec),
             Action::Notify(_) | Action::Final => Ended::skipped(format_args!("not a body")),
         }
     }
@@ -491,7 +516,10 @@ impl<'a, P: Platform> Panic<'a, P> {
         let name = self.notifiers.notifier(number).map_or("?", |notifier| notifier.name());
         let began_at = self.notifier_began.load(Ordering::Acquire);
         let why = &ended.detail;
-        let text = Detail::new(format_args!("{name} {why}"));
+        let text = match why.bytes() {
+            [] => Detail::new(format_args!("{name}")),
+            _ => Detail::new(format_args!("{name} {why}")),
+        };
         let (kind, step, outcome) = (EntryKind::Notifier, spec.map(|spec| spec.step), ended.outcome);
         self.entry(me, kind, step, Some(outcome), began_at, u64::from(class.number()), text.bytes());
         let took = self.platform.now_ns().saturating_sub(began_at);

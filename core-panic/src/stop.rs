@@ -10,6 +10,7 @@ use crash_record::names::{CpuState, Rung, Step};
 use hal::ipi::Ipi;
 use hal::nmi::{Nmi, SignalError, Strength};
 use hal::registers::{Registers, Snapshot};
+use hal::sync::Ordering;
 use hal::{CpuId, Platform};
 
 use crate::config::StopPolicy;
@@ -23,6 +24,9 @@ pub fn ladder(policy: StopPolicy) -> &'static [(Rung, u64)] {
         StopPolicy::Nmi => &[(Rung::Nmi, 1_000)],
     }
 }
+
+/// How long CPUs that a broken-off stop has signalled may still take, ms: most have answered already.
+const LATE_ANSWER_MS: u64 = 100;
 
 /// What became of a signal that may or may not concern a panic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,7 +73,9 @@ impl<P: Platform> Panic<'_, P> {
             }
         }
         if owner == me || self.record.state(me) == CpuState::Parked {
-            self.record.store(header::EXTERNAL_NMIS, self.record.load(header::EXTERNAL_NMIS).wrapping_add(1));
+            if rung == Rung::Nmi {
+                self.record.count_surplus_nmi();
+            }
             return Signal::Counted;
         }
         self.accept(me, owner, rung, snapshot);
@@ -121,25 +127,46 @@ impl<P: Platform> Panic<'_, P> {
             if targets.count() == 0 {
                 break;
             }
-            match rung {
+            let sent = match rung {
                 Rung::Ipi => {
                     self.send(me, rung, targets, self.platform.ipi().map(|ipi| |cpu| ipi.send_stop(cpu)))
                 }
                 _ => self.send(me, rung, targets, self.platform.nmi().map(|nmi| |cpu| nmi.send(cpu))),
+            };
+            if sent {
+                self.wait(targets, self.config().deadline_ns(answer_ms));
             }
-            self.wait(targets, self.config().deadline_ns(answer_ms));
         }
+        self.settled.store(1, Ordering::Release);
         self.settle(me, online)
     }
 
-    /// Sends one rung's signal to each target, and says what the signal really was.
-    fn send<F>(&self, me: CpuId, rung: Rung, targets: CpuSet, signal: Result<F, hal::Unsupported>)
+    /// A stop that was broken off has signalled whom it has signalled: those may still answer, and then
+    /// it is written down what became of everybody. Nothing is sent, and it is tried once.
+    pub(crate) fn settle_late(&self, me: CpuId) {
+        if self.settled.swap(1, Ordering::AcqRel) != 0 {
+            return;
+        }
+        let signalled = CpuId::all()
+            .filter(|cpu| *cpu != me && self.record.slot(*cpu, slot::OWNER_SIGNALLED_AT) != 0)
+            .fold(CpuSet(0), CpuSet::with);
+        self.wait(signalled, self.config().deadline_ns(LATE_ANSWER_MS));
+        let (Ok(detail) | Err(detail)) = self.settle(me, signalled);
+        self.note(me, Step::Stop, format_args!("the stop was broken off: {detail}"));
+    }
+
+    /// Sends one rung's signal to each target, and says what the signal really was. False if none was
+    /// sent.
+    fn send<F>(&self, me: CpuId, rung: Rung, targets: CpuSet, signal: Result<F, hal::Unsupported>) -> bool
     where
         F: Fn(CpuId) -> Result<Strength, SignalError>,
     {
         let signal = match signal {
             Ok(signal) => signal,
-            Err(unsupported) => return self.note(me, Step::Stop, format_args!("{rung}: {unsupported}")),
+            Err(unsupported) => {
+                self.note(me, Step::Stop, format_args!("{rung}: {unsupported}"));
+                return false;
+            }
         };
         let mut weakest = None;
         for cpu in targets.iter() {
@@ -165,6 +192,7 @@ impl<P: Platform> Panic<'_, P> {
         if rung == Rung::Nmi && weakest == Some("maskable") {
             self.note(me, Step::Stop, format_args!("the NMI of this machine is maskable"));
         }
+        weakest.is_some()
     }
 
     /// Waits until all targets have parked or the time is over. A clock that stands still is caught

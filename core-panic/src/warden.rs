@@ -31,10 +31,11 @@ pub(crate) struct Wardens {
 }
 
 impl Wardens {
-    /// Nobody watches.
-    #[cfg(not(loom))]
-    pub(crate) const fn new() -> Self {
-        Wardens { warden: AtomicU32::new(0), standby: AtomicU32::new(0), beats: AtomicU64::new(0) }
+    hal::const_unless_loom! {
+        /// Nobody watches.
+        pub(crate) fn new() -> Self {
+            Wardens { warden: AtomicU32::new(0), standby: AtomicU32::new(0), beats: AtomicU64::new(0) }
+        }
     }
 
     /// Whether somebody watches.

@@ -6,7 +6,7 @@ use bench::{Bench, Call, End, Faults, Machine, Secondary, registry, snapshot};
 use core_panic::config::{FinalAction, KexecMode, StopPolicy};
 use core_panic::notifier::{Context, Notifier, Refusal};
 use core_panic::{Cause, Config, Panic};
-use crash_record::names::{Class, CpuState, EntryKind, Rung};
+use crash_record::names::{Class, CpuState, EntryKind, Outcome, Rung, Step};
 use crash_record::view::RecordView;
 use std::sync::OnceLock;
 
@@ -231,6 +231,37 @@ static CROWD: OnceLock<&'static Panic<'static, Machine>> = OnceLock::new();
 
 fn panics_crowd(_: &dyn Context) -> Result<(), Refusal> {
     CROWD.get().unwrap().enter(&Cause { reason: "nested", message: &"in a notifier" }, &snapshot())
+}
+
+static BROKEN: OnceLock<&'static Panic<'static, Machine>> = OnceLock::new();
+
+#[test]
+fn a_stop_that_is_broken_off_is_settled_all_the_same() {
+    let faults = Faults { ipi_panics: Some(&BROKEN), ..Faults::default() };
+    let bench = Bench::new(3, impatient(StopPolicy::IpiNmi), faults, registry(vec![]));
+    BROKEN.set(bench.panic).ok().unwrap();
+    let outcome = bench.run(&[Secondary::Listens, Secondary::Deaf]);
+    assert_eq!(outcome.owner, End::Jumped(0x5000));
+    assert_eq!(outcome.steps()[..2], ["announce:done", "stop:failed"]);
+    // CPU 1 got its signal before the ladder broke; nobody is passed over in silence.
+    assert_eq!(outcome.events("stopped", &["who", "state"]), ["1:parked", "2:missing"]);
+    let view = RecordView::parse(&outcome.bytes).unwrap();
+    assert_ne!(view.word(crash_record::layout::header::STOPPED_AT), 0);
+}
+
+#[test]
+fn a_console_that_takes_no_more_is_not_waited_for() {
+    let faults = Faults { console_takes: Some(200), ..Faults::default() };
+    let bench = Bench::new(2, config(KexecMode::Pre, StopPolicy::Nmi), faults, registry(vec![]));
+    let outcome = bench.run(&[]);
+    assert_eq!(outcome.owner, End::Jumped(0x5000));
+    assert!(outcome.console.len() <= 200);
+    let view = RecordView::parse(&outcome.bytes).unwrap();
+    let announce = view
+        .entries()
+        .map(Result::unwrap)
+        .find(|entry| entry.step == Some(Step::Announce) && entry.outcome.is_some());
+    assert_eq!(announce.unwrap().outcome, Some(Outcome::Truncated));
 }
 
 #[test]

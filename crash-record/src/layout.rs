@@ -90,8 +90,9 @@ pub mod header {
     pub const NEXT_ENTRY: usize = 20;
     /// Log slots reserved so far, never reset.
     pub const NEXT_LOG: usize = 21;
-    /// External NMIs that were counted and returned from after the claim.
-    pub const EXTERNAL_NMIS: usize = 22;
+    /// NMIs that came to a CPU which already played its part in the panic, and were returned from: those
+    /// from outside, and the ladder's own that came late.
+    pub const SURPLUS_NMIS: usize = 22;
 }
 
 /// Words of a CPU slot.

@@ -66,6 +66,13 @@ impl RecordArea {
         RecordArea { words: [const { AtomicU64::new(0) }; layout::RECORD_WORDS] }
     }
 
+    /// An empty record.
+    #[cfg(loom)]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        RecordArea { words: core::array::from_fn(|_| AtomicU64::new(0)) }
+    }
+
     /// A word, 0 outside the record.
     pub fn load(&self, at: usize) -> u64 {
         self.words.get(at).map_or(0, |word| word.load(Ordering::Acquire))
@@ -238,6 +245,11 @@ impl RecordArea {
         }
         let length = out.iter().position(|&byte| byte == 0).unwrap_or(out.len());
         Some((length, cpu, at))
+    }
+
+    /// Counts an NMI on a CPU that already played its part in the panic.
+    pub fn count_surplus_nmi(&self) {
+        self.add(header::SURPLUS_NMIS, 1);
     }
 
     /// Log lines reserved so far.

@@ -44,12 +44,7 @@ fn filled() -> Box<RecordArea> {
         record_base: 0x30_0000,
     });
     let cpu = CpuId::new(1).unwrap();
-    area.save(
-        cpu,
-        Rung::Nmi,
-        5,
-        &Snapshot { registers: Regs([10, 20, 30, 40]), interrupted: Some((1, 2)) },
-    );
+    area.save(cpu, Rung::Nmi, 5, &Snapshot { registers: Regs([10, 20, 30, 40]), interrupted: Some((1, 2)) });
     area.set_slot(cpu, slot::OWNER_STATE, u64::from(CpuState::Parked.number()));
     area.append(&EntryBody {
         kind: EntryKind::Step,

@@ -84,7 +84,9 @@ pub trait Kexec {
     /// `capture.record=ADDRESS,LENGTH` from `handoff` in place of its boot-time one.
     ///
     /// # Before
-    /// [`Kexec::quiesce`] was called. No other CPU runs anything but its park loop.
+    /// [`Kexec::quiesce`] was called. Every other CPU is parked or on its way into the park loop, or is
+    /// named as missing in the record: the port makes sure that what such a CPU may still do cannot
+    /// disturb the next kernel, as far as the machine lets it.
     ///
     /// # After
     /// Does not return, unless the jump could not be made; then the machine is as before and the

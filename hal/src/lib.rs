@@ -14,7 +14,7 @@
 //!
 //! The composite is [`Platform`]; `core-panic` is generic over it.
 #![cfg_attr(not(any(loom, feature = "explore")), no_std)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)] // one cell in `sync`
 
 pub mod boot;
 pub mod clock;
@@ -31,6 +31,20 @@ pub mod sync;
 pub mod testload;
 pub mod timer;
 pub mod trap;
+
+/// A constructor that is `const`, except under loom, whose atomics have no such thing.
+#[macro_export]
+macro_rules! const_unless_loom {
+    ($(#[$meta:meta])* $visibility:vis fn $($rest:tt)*) => {
+        #[cfg(not(loom))]
+        $(#[$meta])*
+        $visibility const fn $($rest)*
+
+        #[cfg(loom)]
+        $(#[$meta])*
+        $visibility fn $($rest)*
+    };
+}
 
 mod platform;
 mod unsupported;

@@ -161,3 +161,62 @@ pub mod explore {
     number!(AtomicU64, u64);
     number!(AtomicUsize, usize);
 }
+
+/// A value that is bound once, at boot, and only looked at afterwards: what a panic path may read
+/// without waiting for anybody. Built on this facade, so that a model checker sees it.
+pub struct BindOnce<T> {
+    /// 0: nothing; 1: being written; 2: bound.
+    state: AtomicU32,
+    value: core::cell::UnsafeCell<core::mem::MaybeUninit<T>>,
+}
+
+// SAFETY: the value is written by whoever takes `state` from 0 to 1, and shared only once it is 2.
+#[allow(unsafe_code)]
+unsafe impl<T: Send + Sync> Sync for BindOnce<T> {}
+
+impl<T> BindOnce<T> {
+    crate::const_unless_loom! {
+        /// Nothing bound.
+        #[allow(clippy::new_without_default)] // a static's initialiser
+        pub fn new() -> Self {
+            BindOnce {
+                state: AtomicU32::new(0),
+                value: core::cell::UnsafeCell::new(core::mem::MaybeUninit::uninit()),
+            }
+        }
+    }
+
+    /// Binds the value. False if one was bound before, or is being bound; then nothing changes.
+    #[allow(unsafe_code)]
+    pub fn bind(&self, value: T) -> bool {
+        if self.state.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return false;
+        }
+        // SAFETY: this call alone took the state from 0 to 1, and nobody reads before it is 2.
+        unsafe { (*self.value.get()).write(value) };
+        self.state.store(2, Ordering::Release);
+        true
+    }
+
+    /// The value, if it is bound. Never waits.
+    #[allow(unsafe_code)]
+    pub fn get(&self) -> Option<&T> {
+        // SAFETY: 2 was stored with release after the value was written, which never changes again. The
+        // value is not dropped: these cells are statics.
+        (self.state.load(Ordering::Acquire) == 2).then(|| unsafe { (*self.value.get()).assume_init_ref() })
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_bound_once() {
+        let cell = BindOnce::new();
+        assert_eq!(cell.get(), None);
+        assert!(cell.bind(3));
+        assert!(!cell.bind(4));
+        assert_eq!(cell.get(), Some(&3));
+    }
+}

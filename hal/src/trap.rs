@@ -20,6 +20,9 @@ pub enum FaultKind {
     StackOverflow,
     /// A machine check.
     MachineCheck,
+    /// A non-maskable signal that destroyed what it interrupted, so that nothing can go on from there
+    /// ([`crate::registers::Registers::resumable`] is false).
+    LostContext,
     /// Anything else; the vector number is in [`Fault::vector`].
     Other,
 }

@@ -7,7 +7,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use core_panic::Cause;
 use core_panic::report::Text;
-use crash_record::names::{CpuState, EntryKind, Outcome};
+use crash_record::layout::header;
+use crash_record::names::{CpuState, EntryKind, Outcome, Rung};
 use crash_record::view::{RecordError, RecordView};
 use hal::clock::Clock;
 use hal::console::EmergencyConsole;
@@ -32,10 +33,12 @@ pub fn is_capture() -> bool {
 }
 
 /// Lines of the first kernel's log that are shown.
-const LOG_TAIL: usize = 6;
+const LOG_TAIL: usize = 12;
 
 /// A panic in the capture kernel: nothing is left to hand over to, so say so and end.
 pub fn died(cause: &Cause<'_>) -> ! {
+    // What died may have been in the middle of a line, with the console's lock.
+    console::break_lock();
     let text = Text::<160>::new(format_args!("{}", cause.message));
     let fields: [(&str, &dyn Display); 2] = [("check", &"capture-kernel-died"), ("detail", &text)];
     CAPTURE.event("fail", &fields);
@@ -75,6 +78,12 @@ fn fail(check: &str, detail: &dyn Display) {
 
 struct Fault(&'static str, RecordError);
 
+/// Whether the other CPUs were accounted for: a stop that was never settled leaves CPUs that may still
+/// run, and nothing can be vouched for beside those.
+fn settled(view: &RecordView<'_>) -> bool {
+    view.word(header::STOPPED_AT) != 0
+}
+
 /// Says what the record holds; the pass line is put together from nothing else.
 fn report(view: &RecordView<'_>) -> Result<(), Fault> {
     let nonce = Hex(view.nonce());
@@ -109,7 +118,11 @@ fn report(view: &RecordView<'_>) -> Result<(), Fault> {
                 console::line(format_args!("  reason: {}", entry.text));
                 steps.push(format_args!("claim:done"));
             }
-            (EntryKind::Text, ..) => console::line(format_args!("  {}", entry.text)),
+            (EntryKind::Text, ..) => {
+                for part in entry.text.split('\n') {
+                    console::line(format_args!("    {part}"));
+                }
+            }
             (EntryKind::Step, Some(step), Some(outcome)) => {
                 console::line(format_args!("  {step}: {outcome} in {took} us {}", entry.text));
                 CAPTURE.event("step", &[("name", &step), ("outcome", &outcome), ("us", &took)]);
@@ -126,6 +139,12 @@ fn report(view: &RecordView<'_>) -> Result<(), Fault> {
     let parked = cpus(view)?;
     for line in view.log().skip(view.log().count().saturating_sub(LOG_TAIL)) {
         console::line(format_args!("  log {} us CPU {}: {}", line.at / 1000, line.cpu, line.text));
+    }
+    if !settled(view) {
+        return Err(Fault(
+            "stop",
+            RecordError { what: "the stop was never settled", at: header::STOPPED_AT * 8 },
+        ));
     }
     CAPTURE.event(
         "pass",
@@ -150,7 +169,15 @@ fn cpus(view: &RecordView<'_>) -> Result<usize, Fault> {
             Some(saved) => {
                 let pc = Text::<20>::new(format_args!("{:#x}", saved.pc));
                 let lost = if saved.lost { ", inside a trap entry: its context is lost" } else { "" };
-                console::line(format_args!("  CPU {}: {state} by {}, pc {pc}{lost}", slot.cpu, saved.rung));
+                let by = match saved.rung {
+                    Rung::None => Text::<16>::new(format_args!("")),
+                    rung => Text::new(format_args!(" by {rung}")),
+                };
+                let registers = saved.registers().count();
+                console::line(format_args!(
+                    "  CPU {}: {state}{by}, pc {pc} sp {:#x}, {registers} registers{lost}",
+                    slot.cpu, saved.sp
+                ));
                 CAPTURE.event(
                     "cpu",
                     &[("who", &slot.cpu), ("state", &state), ("pc", &pc), ("witness", &Hex(saved.witness))],

@@ -2,7 +2,7 @@
 //! here; once there is a panic, nothing here reaches the console any more.
 
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use core_panic::report::Text;
 use crash_record::event::{LineWriter, Stream};
@@ -20,13 +20,26 @@ static LINE: Mutex<()> = Mutex::new(());
 /// Puts a line into the log and onto the console. What is longer than a log line is cut off.
 pub fn line(arguments: fmt::Arguments<'_>) {
     let text = Text::<{ log::TEXT_BYTES }>::new(arguments);
-    let _guard = LINE.lock();
+    let _guard = lock();
     let (sequence, print) = PANIC.log(text.bytes());
     if print {
         PORT.write(text.bytes());
         PORT.write(b"\n");
         PANIC.printed(sequence);
     }
+}
+
+/// For a kernel that dies with nobody to hand over to: whoever held the console's lock will not come
+/// back to it.
+pub fn break_lock() {
+    BROKEN.store(true, Ordering::Release);
+}
+
+static BROKEN: AtomicBool = AtomicBool::new(false);
+
+/// The console's lock; none once it was broken.
+fn lock() -> Option<spin::MutexGuard<'static, ()>> {
+    (!BROKEN.load(Ordering::Acquire)).then(|| LINE.lock())
 }
 
 /// An event stream with one writer: the boot CPU of the first kernel, or the capture kernel.
@@ -43,7 +56,7 @@ pub static CAPTURE: Events = Events { stream: Stream::Capture, next: AtomicU64::
 impl Events {
     /// Writes an event line.
     pub fn event(&self, kind: &str, fields: &[(&str, &dyn fmt::Display)]) {
-        let _guard = LINE.lock();
+        let _guard = lock();
         if PANIC.claimed() {
             return;
         }
@@ -59,8 +72,9 @@ impl Events {
 /// Waits until the bench has had its look: until it types `g`, or for `ms` milliseconds.
 pub fn hold(ms: u64, read: impl Fn() -> Option<u8>) {
     let start = PORT.now_ns();
-    while PORT.now_ns().wrapping_sub(start) < ms * 1_000_000 {
-        if read() == Some(b'g') {
+    // The cap is for a clock that stands still: an iteration takes longer than 4 ns.
+    for _ in 0..ms * 1_000_000 / 4 {
+        if PORT.now_ns().wrapping_sub(start) >= ms * 1_000_000 || read() == Some(b'g') {
             return;
         }
         PORT.relax();

@@ -49,10 +49,12 @@ extern "Rust" fn mayday_main(boot: &'static BootInfo) -> ! {
             ("nonce", &nonce),
         ],
     );
-    let options = Options::parse(boot.command_line, |key, problem: &ConfigError| {
+    let complain = |key: &str, problem: &ConfigError| {
         console::line(format_args!("command line: {key}: {problem}; the default stands"));
         events.event("config", &[("key", &key), ("problem", problem)]);
-    });
+    };
+    let mut options = Options::parse(boot.command_line, complain);
+    options.fit(boot.cpus.min(MAX_CPUS), complain);
     OPTIONS.call_once(|| options);
     if let Some((address, length)) = options.capture {
         capture::run(&options, address, length)

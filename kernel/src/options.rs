@@ -129,7 +129,7 @@ impl Options {
         let mut options = Options::default();
         for word in line.split_ascii_whitespace() {
             let Some((key, value)) = word.split_once('=') else {
-                complain(word, &ConfigError::Expected("key=value"));
+                complain(shown(word), &ConfigError::Expected("key=value"));
                 continue;
             };
             let result = match options.config.set(key, value) {
@@ -138,10 +138,28 @@ impl Options {
                 Err(error) => Err(error),
             };
             if let Err(error) = result {
-                complain(key, &error);
+                complain(shown(key), &error);
             }
         }
         options
+    }
+
+    /// Holds the CPU numbers against the machine: one that it does not have is complained about, and its
+    /// default stands.
+    pub fn fit(&mut self, cpus: usize, mut complain: impl FnMut(&str, &ConfigError)) {
+        let error = ConfigError::Expected("the number of a CPU that this machine has");
+        if self.cpu >= cpus {
+            self.cpu = 0;
+            complain("test.cpu", &error);
+        }
+        if self.spin.is_some_and(|cpu| cpu >= cpus) {
+            self.spin = None;
+            complain("test.spin", &error);
+        }
+        if self.config.cpu.is_some_and(|cpu| cpu as usize >= cpus) {
+            self.config.cpu = None;
+            complain("panic.cpu", &error);
+        }
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
@@ -177,6 +195,12 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// As much of a key as a complaint has room for.
+fn shown(key: &str) -> &str {
+    let end = (0..=key.len().min(60)).rev().find(|end| key.is_char_boundary(*end));
+    key.get(..end.unwrap_or(0)).unwrap_or(key)
 }
 
 fn notifier_fault(value: &str) -> Result<(Class, NotifierFault), ConfigError> {
@@ -226,6 +250,22 @@ mod tests {
         assert_eq!((options.trigger, options.delay_ms, options.spin), (Trigger::StackOverflow, 1, Some(3)));
         assert_eq!(options.faults[1], Some((Class::PreReboot, NotifierFault::Null)));
         assert_eq!((options.no_image, options.capture), (true, Some((0x1000, 0xf000))));
+    }
+
+    #[test]
+    fn cpus_that_the_machine_does_not_have_are_named() {
+        let (mut options, _) = parse("test.cpu=4 test.spin=2 panic.cpu=15");
+        let mut complaints = Vec::new();
+        options.fit(4, |key, problem| complaints.push(format!("{key}: {problem}")));
+        assert_eq!(complaints.len(), 2, "{complaints:?}");
+        assert!(complaints[0].starts_with("test.cpu: expected the number of a CPU"));
+        assert_eq!((options.cpu, options.spin, options.config.cpu), (0, Some(2), None));
+    }
+
+    #[test]
+    fn a_long_key_is_cut_and_not_lost() {
+        let (_, complaints) = parse(&"k".repeat(300));
+        assert!(complaints[0].starts_with(&"k".repeat(60)) && complaints[0].len() < 100);
     }
 
     #[test]

@@ -62,6 +62,7 @@ fn fault(fault: &Fault, snapshot: &Snapshot<Registers>) -> ! {
         FaultKind::Trap => "trap",
         FaultKind::StackOverflow => "stack-overflow",
         FaultKind::MachineCheck => "machine-check",
+        FaultKind::LostContext => "lost-context",
         FaultKind::Other => "fault",
     };
     enter(&Cause { reason, message: &Described(fault) }, snapshot)

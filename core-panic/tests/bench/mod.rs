@@ -4,8 +4,8 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use core_panic::notifier::{Context, Notifier, Refusal, Registration};
@@ -89,6 +89,10 @@ pub struct Faults {
     pub bad_digest: bool,
     pub jump_fails: bool,
     pub reboot_returns: bool,
+    /// The console takes this many bytes and then none.
+    pub console_takes: Option<usize>,
+    /// Sending an IPI to CPU 2 panics.
+    pub ipi_panics: Option<&'static OnceLock<&'static Panic<'static, Machine>>>,
 }
 
 pub struct Machine {
@@ -129,8 +133,11 @@ impl Clock for Machine {
 
 impl EmergencyConsole for Machine {
     fn write(&self, bytes: &[u8]) -> usize {
-        self.console.lock().unwrap().extend_from_slice(bytes);
-        bytes.len()
+        let mut console = self.console.lock().unwrap();
+        let room = self.faults.console_takes.map_or(bytes.len(), |most| most.saturating_sub(console.len()));
+        let taken = bytes.len().min(room);
+        console.extend_from_slice(&bytes[..taken]);
+        taken
     }
     fn read(&self) -> Option<u8> {
         None
@@ -147,6 +154,11 @@ impl PanicStacks for Machine {
 
 impl Ipi for Machine {
     fn send_stop(&self, target: CpuId) -> Result<Strength, SignalError> {
+        if let Some(panic) = self.faults.ipi_panics.and_then(OnceLock::get)
+            && target.index() == 2
+        {
+            panic.enter(&Cause { reason: "broken", message: &"in the ladder" }, &snapshot());
+        }
         self.mail[target.index()].ipi.store(true, Ordering::SeqCst);
         Ok(Strength::Maskable)
     }
