@@ -104,7 +104,8 @@ impl Deadline {
         let generation = self.now().generation + 1;
         self.began_ns.store(now_ns, Ordering::Release);
         self.limit_ns.store(limit_ns, Ordering::Release);
-        self.word.store(Shot { generation, state: State::Running }.word(), Ordering::Release);
+        // An exchange, here and in `settle`: it takes its place after whatever a watcher wrote.
+        self.word.swap(Shot { generation, state: State::Running }.word(), Ordering::AcqRel);
         generation
     }
 
@@ -123,7 +124,7 @@ impl Deadline {
     /// Owner: whatever there was for this generation is over. A watcher that is still between
     /// `Firing` and `Sent` finds its word gone.
     pub fn settle(&self, generation: u64, to: State) {
-        self.word.store(Shot { generation, state: to }.word(), Ordering::Release);
+        self.word.swap(Shot { generation, state: to }.word(), Ordering::AcqRel);
     }
 
     /// Watcher: it is too late for this generation. True: send the NMI, then call
