@@ -4,7 +4,7 @@
 
 use crate::asm::symbols;
 use crate::cpu::{self, Msr};
-use crate::devicetree::Machine;
+use crate::devicetree::{COMMAND_LINE, Machine};
 use crate::flat::{self, Writer};
 use crate::openfirmware::OpenFirmware;
 use crate::{clock, console, mmu, percpu, stack, trap, xics};
@@ -75,6 +75,10 @@ extern "C" fn ppc_boot(first: u64, _second: u64, firmware: u64, base: u64, stran
         Ok(machine) => MACHINE.call_once(|| machine),
         Err(error) => console::stop_with(error.reason()),
     };
+    if machine.command_line_cut {
+        const { assert!(COMMAND_LINE == 1024, "as the text says") };
+        console::print(&[b"mayday ppc64: the command line is longer than 1024 bytes; the rest is ignored\n"]);
+    }
     clock::calibrate(machine.timebase_frequency);
     if let Some(unit) = machine.console_unit {
         console::select(unit);

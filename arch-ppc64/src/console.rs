@@ -5,15 +5,20 @@
 
 #![cfg(mayday_metal)]
 
+use crate::firmware::RtasFirmware;
 use crate::hcall::{self, H_BUSY, H_GET_TERM_CHAR, H_PUT_TERM_CHAR, H_SUCCESS};
 use crate::{Port, boot, percpu, xics};
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use hal::Unsupported;
 use hal::console::EmergencyConsole;
+use hal::firmware::Firmware;
 
 /// Attempts per 16 bytes before the terminal is given up on. A refused call takes about 1 µs, so a
 /// write of n bytes returns within n/16 × 20 ms.
 const ATTEMPTS: u32 = 20_000;
+
+/// Bytes that one receive interrupt hands over at most: four times what the hypervisor keeps.
+pub const BURST: usize = 64;
 
 /// Unit address of the terminal; 0 stands for the first one.
 static UNIT: AtomicU64 = AtomicU64::new(0);
@@ -147,8 +152,14 @@ pub fn print(pieces: &[&[u8]]) {
     }
 }
 
-/// Says why there is no way on, and stops.
+/// Says why there is no way on, and ends the run by `ibm,os-term` where firmware is known and knows it;
+/// otherwise stops.
 pub fn stop_with(reason: &str) -> ! {
+    /// What ends the run can fail like anything else; then it is not tried again.
+    static ENDING: AtomicBool = AtomicBool::new(false);
     print(&[b"\nmayday ppc64: ", reason.as_bytes(), b"; stopped.\n"]);
+    if !ENDING.swap(true, Ordering::AcqRel) {
+        RtasFirmware.emulator_exit(false);
+    }
     crate::asm::ppc_park_wait()
 }

@@ -21,6 +21,8 @@ const DEPTH: usize = 12;
 pub struct Machine {
     command_line: [u8; COMMAND_LINE],
     command_line_len: usize,
+    /// Whether the command line is longer than [`COMMAND_LINE`], so that its end is missing.
+    pub command_line_cut: bool,
     /// RAM as (start, length) in bytes.
     memory: [(u64, u64); MEMORY_RANGES],
     memory_ranges: usize,
@@ -111,6 +113,7 @@ impl Machine {
         let mut machine = Machine {
             command_line: [0; COMMAND_LINE],
             command_line_len: 0,
+            command_line_cut: false,
             memory: [(0, 0); MEMORY_RANGES],
             memory_ranges: 0,
             cpus: [0; MAX_CPUS],
@@ -184,6 +187,7 @@ impl Machine {
             *slot = if (b' '..=b'~').contains(byte) { *byte } else { b'?' };
             self.command_line_len += 1;
         }
+        self.command_line_cut = text.len() > COMMAND_LINE;
         let (start, end) = (number(chosen, "linux,initrd-start"), number(chosen, "linux,initrd-end"));
         self.initrd = start.zip(end).filter(|(start, end)| start < end);
     }

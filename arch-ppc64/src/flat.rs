@@ -226,9 +226,36 @@ pub fn set_boot_cpu(tree: &mut [u8], hardware_id: u32) {
     }
 }
 
+/// The parts of a tree of `length` bytes that stay as they are from the load to the jump: all but the
+/// hardware id of the CPU that boots and the value at `slot`. `None` if they are not inside `tree`.
+pub fn fixed_parts<'a>(tree: &'a [u8], length: usize, slot: &Slot) -> Option<[&'a [u8]; 3]> {
+    let tree = tree.get(..length)?;
+    Some([tree.get(..BOOT_CPU_OFFSET)?, tree.get(BOOT_CPU_OFFSET + 4..slot.start)?, tree.get(slot.end..)?])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_changes_at_the_jump_is_not_among_the_fixed_parts() {
+        let before = [7; 100];
+        let mut after = before;
+        set_boot_cpu(&mut after, 3);
+        after[60..70].fill(1);
+        let parts =
+            |tree: &[u8; 100]| fixed_parts(tree, 90, &(60..70)).map(|parts| parts.map(<[u8]>::to_vec));
+        assert_eq!(parts(&before), parts(&after));
+        assert_eq!(parts(&before).unwrap().map(|part| part.len()), [28, 28, 20]);
+        for position in (0..28).chain(32..60).chain(70..90) {
+            let mut changed = before;
+            changed[position] ^= 1;
+            assert_ne!(parts(&before), parts(&changed), "byte {position}");
+        }
+        assert!(fixed_parts(&before, 101, &(60..70)).is_none());
+        assert!(fixed_parts(&before, 90, &(60..91)).is_none());
+        assert!(fixed_parts(&before, 90, &(20..30)).is_none());
+    }
 
     #[test]
     fn a_tree_reads_back() {

@@ -2,7 +2,8 @@
 //!
 //! Protocol: the kexec half of the ppc64 boot protocol: real mode, r3 = flattened device tree, r4 =
 //! base of the image, r5 = 0, entry at the first byte. The device tree is firmware's, with another
-//! command line; it is completed at the jump and lies outside the digest.
+//! command line. The value of the command line and the hardware id of the CPU that boots are filled in at
+//! the jump; all the rest of the tree is inside the digest.
 
 #![cfg(mayday_metal)]
 
@@ -32,8 +33,9 @@ struct Loaded {
     /// Bytes from the base that the digest covers: all that came from the file.
     covered: usize,
     digest: [u8; 32],
-    /// Address of the device tree, and where in it the command line goes.
+    /// Address and length in bytes of the device tree, and where in it the command line goes.
     tree: u64,
+    tree_len: usize,
     command_line_slot: flat::Slot,
     command_line: [u8; COMMAND_LINE],
     command_line_len: usize,
@@ -49,6 +51,12 @@ pub struct DeviceTreeKexec;
 /// [`usable_region`]'s to say.
 pub fn region() -> (u64, u64) {
     REGION
+}
+
+/// Whether this is a crash kernel: it runs in the crash region.
+pub fn is_crash_kernel() -> bool {
+    let (base, len) = REGION;
+    (base..base + len).contains(&symbols::image_start())
 }
 
 /// The crash region, or why this kernel cannot have one.
@@ -82,10 +90,12 @@ pub fn crash_module() -> Option<&'static [u8]> {
 
 /// Places the ELF image `elf` into the crash region (base, length in bytes), which must be
 /// [`region`]'s, with the command line that it will get (`capture.record` is added at the jump). Once,
-/// at boot.
+/// at boot; later calls are refused and change nothing.
 pub fn load(elf: &'static [u8], region: (u64, u64), command_line: &str) -> Result<Image, KexecError> {
-    let loaded = LOADED.call_once(|| place(elf, region, command_line));
-    match loaded {
+    if LOADED.get().is_some() {
+        return Err(KexecError::Failed("an image was loaded, or refused, before"));
+    }
+    match LOADED.call_once(|| place(elf, region, command_line)) {
         Ok(loaded) => Ok(loaded.image),
         Err(error) => Err(*error),
     }
@@ -109,19 +119,26 @@ fn place(elf: &[u8], region: (u64, u64), command_line: &str) -> Result<Loaded, K
     let placed = fill(memory, elf, &plan);
     mmu::set_region_writable(region, false);
     cpu::synchronize_instructions(base, base + plan.file_end as u64);
-    let (digest, digest_ns, command_line_slot) = placed.map_err(KexecError::NoImage)?;
-    Ok(Loaded {
-        image: Image { entry: base, base, len, build_id: plan.build_id, digest_ns },
+    let (tree_len, command_line_slot) = placed.map_err(KexecError::NoImage)?;
+    let mut loaded = Loaded {
+        image: Image { entry: base, base, len, build_id: plan.build_id, digest_ns: 0 },
         covered: plan.file_end,
-        digest,
+        digest: [0; 32],
         tree: base + len - TREE_ROOM,
+        tree_len,
         command_line_slot,
         command_line: kept,
         command_line_len: command_line.len(),
-    })
+    };
+    let start = Port.now_ns();
+    loaded.digest =
+        digest(&loaded).ok_or(KexecError::NoImage("the device tree's parts are not inside it"))?;
+    loaded.image.digest_ns = Port.now_ns().saturating_sub(start);
+    Ok(loaded)
 }
 
-fn fill(memory: &mut [u8], elf: &[u8], plan: &Plan) -> Result<([u8; 32], u64, flat::Slot), &'static str> {
+/// Writes image and device tree; returns the tree's length in bytes and where the command line goes.
+fn fill(memory: &mut [u8], elf: &[u8], plan: &Plan) -> Result<(usize, flat::Slot), &'static str> {
     const BOUNDS: &str = "the crash module does not fit into the crash region";
     let (image, tree) = memory.split_at_mut_checked(memory.len() - TREE_ROOM as usize).ok_or(BOUNDS)?;
     let covered = image.get_mut(..plan.file_end).ok_or(BOUNDS)?;
@@ -132,11 +149,27 @@ fn fill(memory: &mut [u8], elf: &[u8], plan: &Plan) -> Result<([u8; 32], u64, fl
         target.copy_from_slice(source);
     }
     let mut names = [0; 6 << 10];
-    let (_, slot) = devicetree::write_for_crash(boot::tree(), tree, &mut names)
-        .map_err(|_| "the device tree could not be copied for the crash image")?;
-    let start = Port.now_ns();
-    let digest = Sha256::digest(&*covered).into();
-    Ok((digest, Port.now_ns().saturating_sub(start), slot))
+    devicetree::write_for_crash(boot::tree(), tree, &mut names)
+        .map_err(|_| "the device tree could not be copied for the crash image")
+}
+
+/// SHA-256 over all that came from the file, and all of the device tree that does not change at the jump.
+/// `None` if the tree has no such parts.
+fn digest(loaded: &Loaded) -> Option<[u8; 32]> {
+    // SAFETY: the region is RAM and mapped readable; it is written only in `fill`, before this is called,
+    // and in `jump`, after it.
+    let (image, tree) = unsafe {
+        (
+            core::slice::from_raw_parts(loaded.image.base as *const u8, loaded.covered),
+            core::slice::from_raw_parts(loaded.tree as *const u8, loaded.tree_len),
+        )
+    };
+    let mut hash = Sha256::new();
+    hash.update(image);
+    for part in flat::fixed_parts(tree, loaded.tree_len, &loaded.command_line_slot)? {
+        hash.update(part);
+    }
+    Some(hash.finalize().into())
 }
 
 fn loaded() -> Result<&'static Loaded, KexecError> {
@@ -154,10 +187,11 @@ impl Kexec for DeviceTreeKexec {
 
     fn verify(&self) -> Result<Verified<'_>, KexecError> {
         let loaded = loaded()?;
-        // SAFETY: the region is mapped readable, and nothing writes it before the jump.
-        let bytes = unsafe { core::slice::from_raw_parts(loaded.image.base as *const u8, loaded.covered) };
-        let digest: [u8; 32] = Sha256::digest(bytes).into();
-        if digest == loaded.digest { Ok(Verified::attest(&loaded.image)) } else { Err(KexecError::Digest) }
+        if digest(loaded) == Some(loaded.digest) {
+            Ok(Verified::attest(&loaded.image))
+        } else {
+            Err(KexecError::Digest)
+        }
     }
 
     fn quiesce(&self) -> Result<Quiesced, KexecError> {
@@ -178,22 +212,41 @@ impl Kexec for DeviceTreeKexec {
             mmu::set_region_writable(region, false);
             return KexecError::Failed("the command line of the crash image is too long");
         }
-        // From here on a system reset on any CPU, this one too, returns to what it hit. It needs the
-        // first kernel's per-CPU area and text only; the next kernel's vector page leads there as well,
-        // as long as SPRG0 is ours.
-        for cpu in CpuId::all() {
-            let area = percpu::area(cpu);
-            area.nmi_entry.store(symbols::nmi_resume(), Ordering::Release);
-            area.machine_check_entry.store(symbols::machine_check_resume(), Ordering::Release);
-            // A CPU that is not in real mode yet (a warden that was let go just now, or one that never
-            // answered) loses its translation when the next kernel registers its process table. Its
-            // next fault then leads to the park loop, which needs none.
-            area.trap_entry.store(asm::ppc_park_wait as *const () as u64, Ordering::Release);
-        }
-        // SAFETY: the image was verified, the tree is complete, others are parked in real mode (hal's
-        // contract, park.S).
-        unsafe { asm::ppc_kexec_jump(loaded.tree, loaded.image.entry) }
+        // All is prepared, and what is left can be done any number of times. A system reset that loses
+        // this CPU's context from here on starts it again instead of reporting a fault.
+        let own = percpu::own();
+        own.jump_tree.store(loaded.tree, Ordering::Relaxed);
+        own.jump_base.store(loaded.image.entry, Ordering::Release);
+        leave(loaded.tree, loaded.image.entry)
     }
+}
+
+/// Goes on with the jump, if the executing CPU is on its way. For a system reset that lost its context.
+pub fn resume_jump() {
+    let own = percpu::own();
+    let base = own.jump_base.load(Ordering::Acquire);
+    if base != 0 {
+        leave(own.jump_tree.load(Ordering::Relaxed), base)
+    }
+}
+
+/// The tail of the jump.
+fn leave(tree: u64, base: u64) -> ! {
+    // From here on a system reset on any CPU, this one too, returns to what it hit or, where that is lost,
+    // to `ppc_kexec_jump` on this CPU and to the park loop on others. It needs the first kernel's per-CPU
+    // area and text only; the next kernel's vector page leads there as well, as long as SPRG0 is ours.
+    for cpu in CpuId::all() {
+        let area = percpu::area(cpu);
+        area.nmi_entry.store(symbols::nmi_resume(), Ordering::Release);
+        area.machine_check_entry.store(symbols::machine_check_resume(), Ordering::Release);
+        // A CPU that is not in real mode yet (a warden that was let go just now, or one that never
+        // answered) loses its translation when the next kernel registers its process table. Its
+        // next fault then leads to the park loop, which needs none.
+        area.trap_entry.store(asm::ppc_park_wait as *const () as u64, Ordering::Release);
+    }
+    // SAFETY: both are in place only once the image was verified and its tree is complete; others are parked
+    // in real mode or go there (hal's contract, park.S).
+    unsafe { asm::ppc_kexec_jump(tree, base) }
 }
 
 /// Puts the command line and the hardware id of this CPU into the crash image's device tree.

@@ -29,6 +29,7 @@ pub mod openfirmware;
 pub mod percpu;
 pub mod platform;
 pub mod radix;
+pub mod recovery;
 pub mod registers;
 pub mod rtas;
 pub mod smp;

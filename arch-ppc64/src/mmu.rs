@@ -119,6 +119,11 @@ mod metal {
     /// A read-only view of `length` bytes of RAM at `physical`: for a capture kernel that reads the
     /// first one's memory. `None` if that is not RAM as a whole, or is this kernel's own writable
     /// memory, or cannot be mapped.
+    ///
+    /// This kernel never writes what it maps here. A CPU of the first kernel that was named as missing
+    /// may: until its next exception it runs on, and a device may write by itself. To Rust such bytes are
+    /// as a device's, and a `&[u8]` promises more than is true of them: a value that is read twice may
+    /// differ. Callers therefore copy what they judge, judge the copy, and bear any content.
     pub fn map_physical(physical: u64, length: u64) -> Option<&'static [u8]> {
         let machine = boot::machine()?;
         let end = physical.checked_add(length)?;
@@ -133,9 +138,11 @@ mod metal {
         let _one_at_a_time = MAPPING.lock();
         let (first, last) = (physical & !(PAGE - 1), end.next_multiple_of(PAGE));
         TABLES.map(first, last, Access::READ_ONLY).ok()?;
-        // SAFETY: RAM that is mapped now, for ever, and that this kernel does not write: it is not in
-        // its image, and the crash region is written before anything can ask for a view of it. The
-        // first kernel's CPUs are stopped.
+        // SAFETY: RAM that is mapped now, for ever; every bit pattern is a `u8`. That nobody writes it for as
+        // long as the view lives is true of this kernel: it is not in its image, and the crash region is
+        // written before anything can ask for a view of it. It is true of parked CPUs. It cannot be
+        // guaranteed for a missing CPU or a device, which this kernel cannot stop: the caller's to bear
+        // (above). No code of this kernel can be made to write through the view, which is mapped read-only.
         Some(unsafe { core::slice::from_raw_parts(physical as *const u8, length as usize) })
     }
 }

@@ -1,11 +1,12 @@
 //! Non-maskable inter-processor interrupts: the system reset, by `H_SIGNAL_SYS_RESET` (PAPR).
 //!
-//! It overwrites SRR0 and SRR1 whatever they hold. Where it arrives together with a maskable interrupt,
-//! after that was taken and before its first instruction ran, the interrupted program counter is gone:
-//! the saved one is the vector's, `MSR[RI]` is 0, [`hal::registers::Registers::resumable`] says no, and
-//! the target cannot go on. An emulator on a loaded host does this now and then, since it delivers both
-//! when it gets to run again. What is left is CFAR, the place of the last branch that the interrupted
-//! code took: [`hal::registers::Snapshot::interrupted`] names that.
+//! It overwrites SRR0 and SRR1 whatever they hold. Most code that runs with `MSR[RI]` = 0 can be resumed
+//! all the same ([`crate::recovery`]). Where it arrives together with a maskable interrupt or another system
+//! reset, after that was taken and before its vector's sixth instruction ran, the interrupted program
+//! counter is gone: the saved one is the vector's, [`hal::registers::Registers::resumable`] says no, and
+//! the target cannot go on ([`hal::trap::FaultKind::LostContext`]). An emulator on a loaded host does this
+//! often, since it delivers both when it gets to run again. What is left is CFAR, the place of the last
+//! branch that the interrupted code took: [`hal::registers::Snapshot::interrupted`] names that.
 //!
 //! Always to one CPU that is known to run: the "all" forms also wake CPUs that were never started or
 //! have stopped.

@@ -89,6 +89,10 @@ pub struct PerCpu {
     pub firmware_r1: AtomicU64,
     /// System resets dropped because too many were nested.
     pub nmi_dropped: AtomicU64,
+    /// Device tree of the crash image, once this CPU is on its way into it.
+    pub jump_tree: AtomicU64,
+    /// Base of the crash image, once this CPU is on its way into it; 0 before.
+    pub jump_base: AtomicU64,
     /// RTAS token + 1 while this CPU is inside that service, 0 outside.
     pub in_firmware: AtomicU32,
     /// Why the next IPI is sent: bits of `ipi::Reason`.
@@ -123,6 +127,8 @@ impl PerCpu {
             interrupt_r30: AtomicU64::new(0),
             firmware_r1: AtomicU64::new(0),
             nmi_dropped: AtomicU64::new(0),
+            jump_tree: AtomicU64::new(0),
+            jump_base: AtomicU64::new(0),
             in_firmware: AtomicU32::new(0),
             ipi_reasons: AtomicU32::new(0),
             trap_save: SaveArea::new(),

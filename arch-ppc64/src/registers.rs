@@ -7,6 +7,8 @@ use hal::registers::{MAX_WORDS, Registers};
 pub mod index {
     /// r1, the stack pointer.
     pub const R1: usize = 1;
+    /// r12.
+    pub const R12: usize = 12;
     /// r30, which carries the test load's witness.
     pub const R30: usize = 30;
     /// Address of the interrupted instruction (SRR0).
@@ -90,7 +92,8 @@ impl Registers for RegisterSet {
     }
 
     /// `MSR[RI]`: 0 if the exception overwrote SRR0 and SRR1 while they were needed. Then the program
-    /// counter is that of exception entry or exit code.
+    /// counter is that of exception entry or exit code. Where there is a way back nevertheless
+    /// ([`crate::recovery`]), handlers are shown 1.
     fn resumable(&self) -> bool {
         self.msr() & crate::cpu::Msr::RI.bits() != 0
     }

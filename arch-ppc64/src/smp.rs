@@ -6,7 +6,7 @@ use crate::asm::symbols;
 use crate::cpu::Msr;
 use crate::percpu::{self, PerCpu};
 use crate::rtas::{self, RtasError};
-use crate::{Port, boot, clock, cpu, xics};
+use crate::{Port, boot, clock, cpu, kexec, xics};
 use core::sync::atomic::Ordering;
 use hal::CpuId;
 use hal::smp::{Secondaries, StartError};
@@ -25,12 +25,17 @@ impl Secondaries for Port {
         boot::machine().map_or(1, |machine| machine.cpus().len())
     }
 
+    /// `Refused(0)`: it runs already. `Refused(-2)`: this is a crash kernel, whose other CPUs are the first
+    /// kernel's: parked, not stopped, and not to be started. Other values are RTAS `start-cpu`'s status.
     fn start(&self, cpu: CpuId) -> Result<(), StartError> {
         let machine = boot::machine().ok_or(StartError::NoSuchCpu)?;
         let hardware_id = *machine.cpus().get(cpu.index()).ok_or(StartError::NoSuchCpu)?;
         let area = percpu::area(cpu);
         if cpu == CpuId::BOOT || area.online.load(Ordering::Acquire) != 0 {
             return Err(StartError::Refused(0));
+        }
+        if kexec::is_crash_kernel() {
+            return Err(StartError::Refused(-2));
         }
         percpu::prepare(cpu, hardware_id, Msr::TRANSLATED);
         let arguments = [hardware_id, symbols::secondary_entry() as u32, (&raw const *area) as u64 as u32];

@@ -37,35 +37,11 @@ pub fn classify(vector: u64, registers: &RegisterSet, is_guard: impl Fn(u64) -> 
         INSTRUCTION_STORAGE | INSTRUCTION_SEGMENT => (FaultKind::InstructionAccess, Some(pc), srr1),
         PROGRAM if srr1 & PROGRAM_TRAP != 0 => (FaultKind::Trap, None, srr1),
         PROGRAM => (FaultKind::Instruction, None, srr1),
+        // A system reset is a fault only where there is nothing to return to.
+        SYSTEM_RESET => (FaultKind::LostContext, None, srr1),
         _ => (FaultKind::Other, None, srr1),
     };
     Fault { kind, vector: vector as u32, address, syndrome }
-}
-
-/// What became of the program counter that an ordinary exception saved in SRR0, when a system reset
-/// hits the code that handles it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SavedPc {
-    /// It is in the per-CPU save area.
-    Kept,
-    /// The system reset overwrote SRR0 before it was read.
-    Lost,
-}
-
-/// For a system reset at `pc` with `MSR[RI]` = 0. `None`: `pc` is not in exception code (`trap_text` and
-/// the vector page).
-pub fn saved_pc(pc: u64, trap_text: core::ops::Range<u64>) -> Option<SavedPc> {
-    /// Real address behind the vectors; what follows in the page is code that they share.
-    const VECTORS_END: u64 = 0x1600;
-    /// Real address behind the vector page.
-    const PAGE_END: u64 = 0x2000;
-    /// Bytes from the start of a vector to behind the instructions that put SRR0 away.
-    const UNSAVED: u64 = 0x20;
-    match pc {
-        0..VECTORS_END if pc % 0x80 < UNSAVED => Some(SavedPc::Lost),
-        0..PAGE_END => Some(SavedPc::Kept),
-        _ => trap_text.contains(&pc).then_some(SavedPc::Kept),
-    }
 }
 
 #[cfg(mayday_metal)]
@@ -74,7 +50,8 @@ mod metal {
     use crate::asm::{self, symbols};
     use crate::cpu::Msr;
     use crate::ipi::{self, Reason};
-    use crate::{Port, console, cpu, percpu, rtas, stack, xics};
+    use crate::recovery::{self, Places, Recovery, SavedPc, saved_pc};
+    use crate::{Port, console, cpu, kexec, percpu, rtas, stack, xics};
     use core::arch::asm;
     use core::sync::atomic::Ordering::Relaxed;
     use hal::console::EmergencyConsole;
@@ -107,7 +84,7 @@ mod metal {
                     "ldx {word}, {template}, {offset}",
                     "stdx {word}, 0, {offset}",
                     word = out(reg) _,
-                    template = in(reg) template,
+                    template = in(reg_nonzero) template,
                     offset = in(reg_nonzero) offset,
                     options(nostack, preserves_flags),
                 );
@@ -134,17 +111,50 @@ mod metal {
             return None;
         }
         // In exception entry or exit code: r30 is still, or again, what it was.
-        let pc = match saved_pc(registers.pc(), symbols::trap_start()..symbols::trap_end())? {
-            SavedPc::Kept => own.trap_save.srr0.load(Relaxed),
+        let save_area = (&raw const own.trap_save) as u64;
+        let pc = match saved_pc(registers.pc(), &places())? {
+            SavedPc::SaveAreaOfR12 if registers.word(index::R12) != save_area => return None,
+            SavedPc::SaveArea | SavedPc::SaveAreaOfR12 => own.trap_save.srr0.load(Relaxed),
+            SavedPc::Frame => {
+                let frame = registers.sp();
+                if !frame.is_multiple_of(16)
+                    || !stack::same(frame, frame.checked_add(asm::FRAME_SIZE as u64 - 1)?)
+                {
+                    return None;
+                }
+                // SAFETY: in the usable part of one stack as a whole, and aligned.
+                unsafe { &*((frame + asm::FRAME_REGS as u64) as *const RegisterSet) }.pc()
+            }
             SavedPc::Lost => registers.word(index::ORIG_GPR3),
         };
         Some((pc, registers.witness()))
     }
 
+    /// Where the code is that runs with `MSR[RI]` = 0.
+    fn places() -> Places {
+        Places {
+            reset: symbols::nmi_entry(),
+            reset_end: symbols::nmi_too_deep(),
+            ordinary: symbols::trap_entry(),
+            save: symbols::trap_save(),
+            exit: symbols::trap_exit(),
+            exit_restore: symbols::trap_exit_restore(),
+            exit_end: symbols::trap_exit_end(),
+            toc: (symbols::load_toc(), symbols::load_toc_end()),
+            leaving: [
+                symbols::trap_save_leave(),
+                symbols::call_32_leave(),
+                symbols::call_32_return(),
+                symbols::park_leave(),
+                symbols::kexec_leave(),
+            ],
+        }
+    }
+
     /// Every exception comes here, with interrupts masked, on the stack of its kind. Returning resumes
     /// what was interrupted.
     #[unsafe(no_mangle)]
-    extern "C" fn ppc_trap(registers: &RegisterSet, vector: u64) {
+    extern "C" fn ppc_trap(registers: &mut RegisterSet, vector: u64) {
         match vector {
             EXTERNAL => external(registers),
             DECREMENTER => cpu::defer_decrementer(),
@@ -174,7 +184,10 @@ mod metal {
             // signals only the first.
             let mut byte = Port.read();
             xics::end(xirr);
-            while let Some(value) = byte {
+            // Bounded: what is typed faster than it is handled waits for the next interrupt, or for the
+            // next one who reads.
+            for _ in 0..console::BURST {
+                let Some(value) = byte else { return };
                 if let Some(handlers) = HANDLERS.get() {
                     (handlers.console_byte)(value, &snapshot());
                 }
@@ -185,14 +198,30 @@ mod metal {
         xics::end(xirr);
     }
 
-    fn system_reset(registers: &RegisterSet) {
-        let snapshot = Snapshot { registers: *registers, interrupted: interrupted(registers) };
-        if let Some(handlers) = HANDLERS.get() {
-            (handlers.nmi)(&snapshot);
+    fn system_reset(registers: &mut RegisterSet) {
+        let outer = interrupted(registers);
+        let mut recovery = Recovery::Resume;
+        if !registers.resumable() {
+            let interrupt_frame =
+                stack::same(registers.sp(), percpu::own().interrupt_stack.load(Relaxed) - 1);
+            recovery = recovery::recovery(registers.pc(), &places(), interrupt_frame);
         }
-        // SRR0 and SRR1 held something that is lost now: there is nothing to return to.
-        if registers.msr() & Msr::RI.bits() == 0 {
-            fault(registers, SYSTEM_RESET);
+        let mut shown = *registers;
+        if recovery == Recovery::Lost {
+            // On the way into the crash image nothing of it is needed, and nothing may keep this CPU from
+            // going on.
+            kexec::resume_jump();
+        } else {
+            // Readers take the bit for "there is a way back", and there is.
+            shown.set_word(index::MSR, registers.msr() | Msr::RI.bits());
+        }
+        if let Some(handlers) = HANDLERS.get() {
+            (handlers.nmi)(&Snapshot { registers: shown, interrupted: outer });
+        }
+        match recovery {
+            Recovery::Resume => {}
+            Recovery::Restart(address) => registers.set_word(index::NIP, address),
+            Recovery::Lost => fault(registers, SYSTEM_RESET),
         }
     }
 
@@ -261,17 +290,6 @@ mod tests {
     }
 
     #[test]
-    fn where_a_system_reset_may_hit_exception_code() {
-        let text = 0x40_0100..0x40_0400;
-        assert_eq!(saved_pc(0x500, text.clone()), Some(SavedPc::Lost));
-        assert_eq!(saved_pc(0x520, text.clone()), Some(SavedPc::Kept));
-        assert_eq!(saved_pc(0x1600, text.clone()), Some(SavedPc::Kept));
-        assert_eq!(saved_pc(0x40_0100, text.clone()), Some(SavedPc::Kept));
-        assert_eq!(saved_pc(0x40_0400, text.clone()), None);
-        assert_eq!(saved_pc(0x2000, text), None);
-    }
-
-    #[test]
     fn vectors_map_to_kinds() {
         let null = fault(0x300, &[(index::DAR, 0), (index::DSISR, 0x4000_0000)]);
         assert_eq!(
@@ -285,6 +303,7 @@ mod tests {
         assert_eq!(fault(0x700, &[(index::MSR, 0x2_1032)]).kind, FaultKind::Trap);
         assert_eq!(fault(0x700, &[(index::MSR, 0x8_1032)]).kind, FaultKind::Instruction);
         assert_eq!(fault(0x200, &[]).kind, FaultKind::MachineCheck);
+        assert_eq!(fault(0x100, &[]).kind, FaultKind::LostContext);
         assert_eq!(fault(0xf60, &[]).kind, FaultKind::Other);
     }
 }

@@ -5,7 +5,7 @@ use crate::asm::symbols;
 use crate::console::{self, Text};
 use crate::physical::IdentityMapped;
 use crate::pvh::StartInfo;
-use crate::{apic, clock, cpu, descriptors, kexec, mmu, pic, timer};
+use crate::{apic, clock, cpu, descriptors, kexec, mmu, pic, pvh, timer};
 use core::fmt::Write;
 use hal::CpuId;
 use hal::boot::BootInfo;
@@ -40,7 +40,7 @@ unsafe extern "Rust" {
 
 fn give_up(problem: core::fmt::Arguments<'_>) -> ! {
     let _ = writeln!(Text, "x86_64: cannot boot: {problem}");
-    cpu::stop_for_ever()
+    cpu::end_run()
 }
 
 fn read_machine(start_info: u64) -> Machine {
@@ -50,6 +50,13 @@ fn read_machine(start_info: u64) -> Machine {
         Ok(start) => start,
         Err(problem) => give_up(format_args!("{problem}")),
     };
+    if start.command_line_cut {
+        let _ = writeln!(
+            Text,
+            "x86_64: the command line is longer than {} bytes; the rest is ignored",
+            pvh::COMMAND_LINE_MAX
+        );
+    }
     if start.ranges_dropped > 0 {
         let _ = writeln!(Text, "x86_64: {} memory ranges too many, ignored", start.ranges_dropped);
     }

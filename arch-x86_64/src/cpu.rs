@@ -3,8 +3,10 @@
 use crate::asm;
 use crate::platform::{PORT, Port};
 use crate::stack;
+use core::sync::atomic::{AtomicBool, Ordering};
 use hal::CpuId;
 use hal::cpu::Cpu;
+use hal::firmware::Firmware;
 use x86_64::instructions::interrupts;
 use x86_64::registers::control::{Cr4, Cr4Flags};
 use x86_64::registers::model_specific::Msr;
@@ -38,6 +40,17 @@ pub fn unmask_interrupts() {
 /// Whether maskable interrupts are enabled on the executing CPU.
 pub fn interrupts_enabled() -> bool {
     interrupts::are_enabled()
+}
+
+/// The end of a run that has nowhere to report to: by the emulator's exit device, as a failure; where there
+/// is none, this CPU stops.
+pub(crate) fn end_run() -> ! {
+    /// What ends the run can fail like anything else; then it is not tried again.
+    static ENDING: AtomicBool = AtomicBool::new(false);
+    if !ENDING.swap(true, Ordering::AcqRel) {
+        PORT.emulator_exit(false);
+    }
+    stop_for_ever()
 }
 
 /// The end of a CPU that has nowhere to report to.

@@ -95,10 +95,10 @@ mod metal {
         let plan = elf::plan(image_elf, REGION_BASE, REGION_BASE + control::AREA..REGION_BASE + REGION_LEN)
             .map_err(KexecError::NoImage)?;
         // SAFETY: the boot CPU alone runs (contract of `load`).
-        unsafe { mmu::set_region_writable(true) };
+        unsafe { mmu::set_region_writable(REGION_LEN, true) };
         let result = fill(image_elf, &plan, machine, command_line);
         // SAFETY: as above.
-        unsafe { mmu::set_region_writable(false) };
+        unsafe { mmu::set_region_writable(REGION_LEN, false) };
         result?;
         let start = PORT.now_ns();
         let digest = digest(&plan);
@@ -213,14 +213,15 @@ mod metal {
 
         fn jump(&self, image: Verified<'_>, handoff: &Handoff) -> KexecError {
             let image = image.image();
-            // SAFETY: the others are parked or missing; no CPU changes tables.
-            unsafe { mmu::set_region_writable(true) };
+            // SAFETY: the others are parked or missing; no CPU changes tables. The image itself stays
+            // read-only: what is written lies in the control area.
+            unsafe { mmu::set_region_writable(control::AREA_USED, true) };
             // SAFETY: writable now; nothing refers to this page.
             let buffer = unsafe { part_mut(control::COMMAND_LINE, 4096) };
             let given = command_line::load(part(control::COMMAND_LINE_GIVEN, 4096));
             if command_line::with_record(given, handoff, buffer).is_none() {
                 // SAFETY: as above; what another CPU may have cached is what it had before.
-                unsafe { mmu::set_region_writable(false) };
+                unsafe { mmu::set_region_writable(control::AREA_USED, false) };
                 return KexecError::Failed("the command line has no room for the handoff");
             }
             // SAFETY: the control page and tables were verified with the image; entry and start info lie

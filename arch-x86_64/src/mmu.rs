@@ -170,38 +170,48 @@ mod metal {
         Ok(())
     }
 
-    /// Makes the crash region writable through the direct map, or read-only again, on this CPU.
+    /// Makes the first `len` bytes of the crash region, rounded up to large pages, writable through the
+    /// direct map, or read-only again, on this CPU.
     ///
     /// # Safety
     /// 1. No other CPU changes the tables.
     /// 2. Taking the right to write away happens before another CPU could have cached it: before
     ///    secondaries start.
-    pub(crate) unsafe fn set_region_writable(writable: bool) {
+    pub(crate) unsafe fn set_region_writable(len: u64, writable: bool) {
         let pool_physical = image_physical(POOL_MEMORY.0.get() as u64);
         // SAFETY: condition 1. The CPU itself only sets accessed and dirty bits in these.
         let pool = unsafe { &mut *POOL_MEMORY.0.get() };
         let mut tables = Tables::resume(pool, pool_physical);
         let protection = if writable { Protection::ReadWrite } else { Protection::Read };
-        for start in region_range().step_by(LARGE as usize) {
+        let region = region_range();
+        for start in (region.start..region.end.min(region.start + len)).step_by(LARGE as usize) {
             tables.protect_large(DIRECT_BASE + start, protection);
         }
         x86_64::instructions::tlb::flush_all();
     }
 
     /// A read-only view of RAM, for instance of the first kernel's from a crash kernel. `None` unless
-    /// `[physical, physical + len)` lies in one usable range of firmware's map and in the direct map.
+    /// `[physical, physical + len)` lies in one usable range of firmware's map and in the direct map, and
+    /// outside this kernel's own image, which this kernel writes.
     ///
-    /// What is there may change under the reader if another CPU still runs; the caller's parser must
-    /// bear that.
+    /// This kernel never writes what it hands out here. A CPU of the first kernel that was named as missing
+    /// may, and a device may. To Rust such bytes are as a device's, and a `&[u8]` promises more than is
+    /// true of them: a value that is read twice may differ. Callers therefore copy what they judge, judge
+    /// the copy, and bear any content.
     pub fn map_physical(physical: u64, len: u64) -> Option<&'static [u8]> {
         let machine = crate::boot::machine()?;
         if physical == 0 || len == 0 || physical.checked_add(len)? > DIRECT_LIMIT {
             return None;
         }
-        if !machine.start.is_usable(physical, len) {
+        let own = image_range();
+        if !machine.start.is_usable(physical, len) || (physical < own.end && own.start < physical + len) {
             return None;
         }
-        // SAFETY: usable ranges below the limit are in the direct map, for the whole run.
+        // SAFETY: usable ranges below the limit are in the direct map, for the whole run; every bit pattern
+        // is a `u8`. That nobody writes them for as long as the view lives is true of this kernel, which
+        // writes its image and, at load and jump, a crash region that it holds no view of; and of parked
+        // CPUs. It cannot be guaranteed for a missing CPU or a device, which this kernel cannot stop: the
+        // caller's to bear (above).
         Some(unsafe { core::slice::from_raw_parts(direct::<u8>(physical), usize::try_from(len).ok()?) })
     }
 }

@@ -16,6 +16,12 @@ pub const START_INFO_LEN: usize = 56;
 /// Bytes of one memory map entry.
 pub const RANGE_LEN: usize = 24;
 
+/// QEMU's loader has a buffer of 4,096 bytes for the command line, checks nothing, and keeps the start info
+/// behind it.
+const OVERWRITTEN: &str = "start info has text in place of its magic: not booted by PVH, or the command line \
+    has 4096 bytes or more and QEMU's loader wrote it over the start info (this kernel keeps 2048)";
+const _: () = assert!(COMMAND_LINE_MAX == 2048, "as that text says");
+
 /// What kind of memory a range is (ACPI 6.5 table 15.4, address range types).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RangeKind {
@@ -50,6 +56,8 @@ impl Range {
 pub struct StartInfo {
     command_line: [u8; COMMAND_LINE_MAX],
     command_line_len: usize,
+    /// Whether the command line is longer than [`COMMAND_LINE_MAX`], so that its end is missing.
+    pub command_line_cut: bool,
     ranges: [Range; RANGES_MAX],
     range_count: usize,
     /// Ranges that did not fit and were dropped.
@@ -64,7 +72,11 @@ impl StartInfo {
     /// Reads the start info at `address`. The error says what is wrong with it.
     pub fn read(memory: &impl PhysicalMemory, address: u64) -> Result<StartInfo, &'static str> {
         let head = memory.bytes(address, START_INFO_LEN as u64).ok_or("start info lies outside memory")?;
-        if u32_at(head, 0) != Some(MAGIC) {
+        let magic = u32_at(head, 0).unwrap_or(0);
+        if magic != MAGIC && magic.to_le_bytes().iter().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Err(OVERWRITTEN);
+        }
+        if magic != MAGIC {
             return Err("start info has the wrong magic: not booted by PVH");
         }
         if u32_at(head, 4).is_none_or(|version| version == 0) {
@@ -74,6 +86,7 @@ impl StartInfo {
         let mut info = StartInfo {
             command_line: [0; COMMAND_LINE_MAX],
             command_line_len: 0,
+            command_line_cut: false,
             ranges: [Range { start: 0, len: 0, kind: RangeKind::Reserved }; RANGES_MAX],
             range_count: 0,
             ranges_dropped: 0,
@@ -98,13 +111,16 @@ impl StartInfo {
 
     fn read_command_line(&mut self, memory: &impl PhysicalMemory, address: u64) {
         // Byte by byte: how far the string goes is known only when its end is found.
+        let byte_at = |offset: u64| match address.checked_add(offset).and_then(|at| memory.bytes(at, 1)) {
+            Some(&[byte]) if byte != 0 => Some(byte),
+            _ => None,
+        };
         for (offset, slot) in (0u64..).zip(self.command_line.iter_mut()) {
-            match address.checked_add(offset).and_then(|at| memory.bytes(at, 1)) {
-                Some(&[byte]) if byte != 0 => *slot = if byte.is_ascii() { byte } else { b'?' },
-                _ => break,
-            }
+            let Some(byte) = byte_at(offset) else { return };
+            *slot = if byte.is_ascii() { byte } else { b'?' };
             self.command_line_len += 1;
         }
+        self.command_line_cut = byte_at(COMMAND_LINE_MAX as u64).is_some();
     }
 
     fn add_range(&mut self, entry: &[u8]) {
@@ -232,7 +248,10 @@ mod tests {
         assert!(error(Pieces::default()).contains("outside memory"));
         let mut wrong = page(0);
         wrong[0] ^= 1;
-        assert!(error(Pieces(vec![(0x1000, wrong)])).contains("magic"));
+        assert!(error(Pieces(vec![(0x1000, wrong)])).contains("wrong magic"));
+        let mut text = page(0);
+        text[..8].copy_from_slice(b"hold=100");
+        assert!(error(Pieces(vec![(0x1000, text)])).contains("command line"));
         let mut old = page(0);
         old[4] = 0;
         assert!(error(Pieces(vec![(0x1000, old)])).contains("version 0"));
@@ -246,6 +265,12 @@ mod tests {
         let memory = Pieces(vec![(0x1000, page(0x3000)), (0x3000, vec![b'x'; 5000])]);
         let info = StartInfo::read(&memory, 0x1000).expect("valid");
         assert_eq!(info.command_line().len(), COMMAND_LINE_MAX);
+        assert!(info.command_line_cut);
+        let mut longest = vec![b'x'; COMMAND_LINE_MAX];
+        longest.push(0);
+        let memory = Pieces(vec![(0x1000, page(0x3000)), (0x3000, longest)]);
+        let info = StartInfo::read(&memory, 0x1000).expect("valid");
+        assert_eq!((info.command_line().len(), info.command_line_cut), (COMMAND_LINE_MAX, false));
     }
 
     #[test]

@@ -101,7 +101,7 @@ mod metal {
     static EARLY_NMIS: AtomicU64 = AtomicU64::new(0);
 
     /// Registers the kernel's handlers for all CPUs. Before this, a trap prints a line on the emergency
-    /// console and stops its CPU; an NMI is counted and returns.
+    /// console and ends the run; an NMI is counted and returns.
     pub fn set_handlers(handlers: &'static Handlers<Registers>) {
         HANDLERS.store(core::ptr::from_ref(handlers).cast_mut(), Release);
     }
@@ -208,7 +208,7 @@ mod metal {
             frame.sp(),
             frame.error_code(),
         );
-        crate::cpu::stop_for_ever()
+        crate::cpu::end_run()
     }
 
     /// A word to jump into: data, so executing it faults.

@@ -81,6 +81,7 @@ ppc_entry:
     b       .
 
 /* r2 := TOC base. Changes r2 and lr's caller only through the return. */
+.globl ppc_load_toc
 ppc_load_toc:
     mflr    %r0
     bcl     20, 31, 1f
@@ -90,6 +91,8 @@ ppc_load_toc:
     mtlr    %r0
     li      %r0, 0
     blr
+.globl ppc_load_toc_end
+ppc_load_toc_end:
 
 /*
  * A secondary, from RTAS start-cpu: 64-bit real mode, r3 = its per-CPU area. MSR[RI] is 0 until SPRG0

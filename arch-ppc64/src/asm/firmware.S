@@ -54,6 +54,8 @@ ppc_call_32:
     clrldi  %r10, %r10, 1
     li      %r9, 0
     mtmsrd  %r9, 1
+.globl ppc_call_32_leave
+ppc_call_32_leave:
     mtsrr0  %r8
     mtsrr1  %r10
     rfid
@@ -74,6 +76,8 @@ ppc_call_32:
     ld      %r10, 200(%r1)
     li      %r9, 0
     mtmsrd  %r9, 1
+.globl ppc_call_32_return
+ppc_call_32_return:
     mtsrr0  %r7
     mtsrr1  %r10
     rfid

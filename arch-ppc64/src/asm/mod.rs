@@ -9,9 +9,9 @@ use crate::stack;
 use crate::{cpu, hcall, mmu};
 
 /// Bytes of a trap frame: the ABI's frame header, then the registers.
-const FRAME_SIZE: usize = FRAME_REGS + size_of::<RegisterSet>();
+pub const FRAME_SIZE: usize = FRAME_REGS + size_of::<RegisterSet>();
 /// Offset of the registers in a trap frame (ELFv2 frame header and parameter save area, rounded up).
-const FRAME_REGS: usize = 112;
+pub const FRAME_REGS: usize = 112;
 const _: () = assert!(FRAME_SIZE.is_multiple_of(16));
 const _: () = assert!(size_of::<RegisterSet>() == 48 * 8);
 
@@ -92,6 +92,8 @@ global_asm!(
     PERCPU_IRQ_PC = const offset_of!(PerCpu, interrupt_pc),
     PERCPU_IRQ_R30 = const offset_of!(PerCpu, interrupt_r30),
     PERCPU_FIRMWARE_R1 = const offset_of!(PerCpu, firmware_r1),
+    PERCPU_JUMP_TREE = const offset_of!(PerCpu, jump_tree),
+    PERCPU_JUMP_BASE = const offset_of!(PerCpu, jump_base),
 );
 
 unsafe extern "C" {
@@ -131,8 +133,6 @@ pub mod symbols {
             pub static __image_end: u8;
             pub static __text_start: u8;
             pub static __text_end: u8;
-            pub static __trap_start: u8;
-            pub static __trap_end: u8;
             pub static __rodata_start: u8;
             pub static __rodata_end: u8;
             pub static __data_start: u8;
@@ -148,6 +148,18 @@ pub mod symbols {
             pub static ppc_mc_entry: u8;
             pub static ppc_mc_resume: u8;
             pub static ppc_trap_entry: u8;
+            pub static ppc_nmi_too_deep: u8;
+            pub static ppc_save: u8;
+            pub static ppc_save_leave: u8;
+            pub static ppc_exit: u8;
+            pub static ppc_exit_restore: u8;
+            pub static ppc_exit_end: u8;
+            pub static ppc_load_toc: u8;
+            pub static ppc_load_toc_end: u8;
+            pub static ppc_call_32_leave: u8;
+            pub static ppc_call_32_return: u8;
+            pub static ppc_park_leave: u8;
+            pub static ppc_kexec_leave: u8;
         }
     }
 
@@ -165,8 +177,6 @@ pub mod symbols {
         image_end = __image_end;
         text_start = __text_start;
         text_end = __text_end;
-        trap_start = __trap_start;
-        trap_end = __trap_end;
         rodata_start = __rodata_start;
         rodata_end = __rodata_end;
         data_start = __data_start;
@@ -182,5 +192,17 @@ pub mod symbols {
         machine_check_entry = ppc_mc_entry;
         machine_check_resume = ppc_mc_resume;
         trap_entry = ppc_trap_entry;
+        nmi_too_deep = ppc_nmi_too_deep;
+        trap_save = ppc_save;
+        trap_save_leave = ppc_save_leave;
+        trap_exit = ppc_exit;
+        trap_exit_restore = ppc_exit_restore;
+        trap_exit_end = ppc_exit_end;
+        load_toc = ppc_load_toc;
+        load_toc_end = ppc_load_toc_end;
+        call_32_leave = ppc_call_32_leave;
+        call_32_return = ppc_call_32_return;
+        park_leave = ppc_park_leave;
+        kexec_leave = ppc_kexec_leave;
     }
 }

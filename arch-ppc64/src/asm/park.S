@@ -15,12 +15,14 @@
 ppc_park_wait:
     mfmsr   %r10
     li      %r9, 0
-    mtmsrd  %r9, 1
     bcl     20, 31, 1f
 1:  mflr    %r8
     addi    %r8, %r8, ppc_park_real - 1b
     ori     %r10, %r10, {MSR_EE} | {MSR_IR} | {MSR_DR} | {MSR_RI}
     xori    %r10, %r10, {MSR_EE} | {MSR_IR} | {MSR_DR}
+    mtmsrd  %r9, 1
+.globl ppc_park_leave
+ppc_park_leave:
     mtsrr0  %r8
     mtsrr1  %r10
     rfid

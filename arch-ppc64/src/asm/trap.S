@@ -2,6 +2,7 @@
  * Exception entry and exit, in the kernel's own text. Entered from the vector page in real mode with
  * MSR[RI] = 0:
  *   r13  per-CPU area     r12  save area: r10-r13, SRR0/1, CR, CTR, (ordinary vectors) the vector
+ * A system reset that hits this code resumes it where that is possible (recovery.rs knows the labels).
  * All other registers are the interrupted context's. Every kind of exception has a stack of its own, so
  * the 288 bytes below the interrupted stack pointer that code may use without a frame stay untouched.
  */
@@ -19,6 +20,7 @@ ppc_nmi_entry:
     b       ppc_save
 
 /* More system resets on top of each other than there are stacks: this one is dropped. */
+.globl ppc_nmi_too_deep
 ppc_nmi_too_deep:
     ld      %r11, {PERCPU_NMI_DROPPED}(%r13)
     addi    %r11, %r11, 1
@@ -46,10 +48,17 @@ ppc_resume:
     ld      %r12, {SAVE_R12}(%r12)
     rfid
 
-/* SRR1[RI] was 0: there is nothing to return to. */
+/*
+ * SRR1[RI] was 0: there is nothing to return to. A CPU on its way into the crash image goes that way
+ * again; any other can only be parked, which needs nothing of what was lost.
+ */
 ppc_stuck:
-    or      31, 31, 31
-    b       ppc_stuck
+    ld      %r3, {PERCPU_JUMP_TREE}(%r13)
+    ld      %r4, {PERCPU_JUMP_BASE}(%r13)
+    cmpdi   %r4, 0
+    beq     1f
+    b       ppc_kexec_jump
+1:  b       ppc_park_wait
 
 /* Machine check. One stack: it never returns. */
 .globl ppc_mc_entry
@@ -89,6 +98,7 @@ ppc_trap_entry:
  * r11 = top of the stack to use. Stores all registers in the order of elf_gregset_t and calls
  * ppc_trap(registers, vector) with the MSR that handlers run with.
  */
+.globl ppc_save
 ppc_save:
     addi    %r11, %r11, -{FRAME_SIZE}
     std     %r0, ({FRAME_REGS} + 0 * 8)(%r11)
@@ -163,6 +173,8 @@ ppc_save:
     bcl     20, 31, 1f
 1:  mflr    %r6
     addi    %r6, %r6, 2f - 1b
+.globl ppc_save_leave
+ppc_save_leave:
     mtsrr0  %r6
     mtsrr1  %r5
     rfid
@@ -207,6 +219,8 @@ ppc_save:
     li      %r10, 0
     /* L=1: changes EE and RI only, both to 0. */
     mtmsrd  %r10, 1
+.globl ppc_exit
+ppc_exit:
     ld      %r11, ({FRAME_REGS} + {TRAP} * 8)(%r1)
     cmpdi   %r11, 0x100
     beq     3f
@@ -217,6 +231,8 @@ ppc_save:
     addi    %r11, %r11, -{SAVE_SIZE}
     std     %r11, {PERCPU_NMI_NEXT}(%r13)
     /* A reservation that the handler left must not satisfy the interrupted code's store-conditional. */
+.globl ppc_exit_restore
+ppc_exit_restore:
 4:  addi    %r11, %r1, {FRAME_REGS} + {RESULT} * 8
     stdcx.  %r10, 0, %r11
     ld      %r11, ({FRAME_REGS} + {NIP} * 8)(%r1)
@@ -230,5 +246,7 @@ ppc_save:
     ld      %r12, ({FRAME_REGS} + 12 * 8)(%r1)
     ld      %r13, ({FRAME_REGS} + 13 * 8)(%r1)
     ld      %r1, ({FRAME_REGS} + 1 * 8)(%r1)
+.globl ppc_exit_end
+ppc_exit_end:
     rfid
 .text

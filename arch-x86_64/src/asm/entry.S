@@ -29,14 +29,15 @@
 x86_pvh_entry:
     cli
     cld
-    /* The only memory known to exist is the start info: its first word serves as stack once. */
+    /* The only memory known to exist is the start info: its first word serves as stack once. It is put
+       right only when ESP has left it, because an NMI writes below ESP. */
     movl (%ebx), %ecx
     leal 4(%ebx), %esp
     call 1f
 1:  popl %ebp
-    movl %ecx, (%ebx)
     subl $(1b - X86_KERNEL_BASE), %ebp
     leal (X86_STACKS + X86_BOOT_STACK - X86_KERNEL_BASE)(%ebp), %esp
+    movl %ecx, (%ebx)
 
     leal (__bss_start - X86_KERNEL_BASE)(%ebp), %edi
     leal (__bss_end - X86_KERNEL_BASE)(%ebp), %ecx
