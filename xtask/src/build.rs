@@ -12,6 +12,7 @@ use anyhow::Result;
 
 use crate::error::{Classed, environment, unexpected};
 use crate::machine::Machine;
+use crate::qemu::kill::Leash;
 use crate::toolchain::{self, Kit};
 use crate::workspace::Workspace;
 
@@ -76,11 +77,11 @@ fn run(workspace: &Workspace, machine: &Machine, kit: &Kit, action: Action, targ
         command.env("CARGO_TERM_COLOR", "always");
     }
     let cannot = || format!("cannot run {}", kit.toolchain.cargo.display());
-    let mut child = command.stderr(Stdio::piped()).spawn().or_environment(cannot)?;
-    if let Some(stderr) = child.stderr.take() {
+    let mut leash = Leash::spawn(command.stderr(Stdio::piped()), None).or_environment(cannot)?;
+    if let Some(stderr) = leash.child().stderr.take() {
         output::forward(stderr, std::io::stderr()).or_environment(cannot)?;
     }
-    let status = child.wait().or_environment(cannot)?;
+    let status = leash.child().wait().or_environment(cannot)?;
     if status.success() {
         return Ok(());
     }

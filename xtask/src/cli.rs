@@ -88,11 +88,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME")]
     pub scenario: Option<String>,
     /// Number of CPUs
-    #[arg(long, value_name = "N")]
-    pub cpus: Option<u32>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole_number)]
+    pub cpus: Option<i64>,
     /// Main memory in MiB
-    #[arg(long, value_name = "MIB")]
-    pub memory: Option<u32>,
+    #[arg(long, value_name = "MIB", allow_negative_numbers = true, value_parser = whole_number)]
+    pub memory: Option<i64>,
     /// Accelerator: auto, or one that the machine file lists
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub accel: String,
@@ -111,6 +111,15 @@ pub struct RunArgs {
     /// Text for the end of the kernel command line
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub append: Option<String>,
+}
+
+/// A whole number of any size: what fits is for the machine to say, and not for this type.
+fn whole_number(text: &str) -> Result<i64, String> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("not a whole number".into());
+    }
+    Ok(text.parse().unwrap_or(if text.starts_with('-') { i64::MIN } else { i64::MAX }))
 }
 
 /// `cargo xtask test`

@@ -8,9 +8,14 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Classed, environment, usage};
 
-/// The text of a file.
-pub fn text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).or_environment(|| format!("cannot read {}", path.display()))
+/// The text of a file. `shown` is its path for messages.
+pub fn text(path: &Path, shown: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).or_environment(|| format!("cannot read {}", shown.display()))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(good).filter(|&&byte| byte == b'\n').count() + 1;
+        usage(format!("{}:{line}: a byte that is not UTF-8", shown.display()))
+    })
 }
 
 /// Parses the text of one file.
@@ -27,10 +32,21 @@ pub fn parse<T: DeserializeOwned>(text: &str, shown: &Path) -> Result<T> {
 
 /// A mistake that is only visible to somebody who knows what a key means.
 pub fn mistake(text: &str, shown: &Path, key: &str, message: &str) -> anyhow::Error {
-    let line = text.lines().position(|line| {
+    mistake_in(text, shown, key, None, message)
+}
+
+/// As [`mistake`], in one value of a key that several tables may have, or that goes over several lines.
+pub fn mistake_in(text: &str, shown: &Path, key: &str, value: Option<&str>, message: &str) -> anyhow::Error {
+    let has_value = |line: &str| value.is_none_or(|value| line.contains(&format!("\"{value}\"")));
+    let has_key = |line: &str| {
         let line = line.trim_start();
         line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
-    });
+    };
+    let line = text
+        .lines()
+        .position(|line| has_key(line) && has_value(line))
+        .or_else(|| value.and_then(|_| text.lines().position(has_value)))
+        .or_else(|| text.lines().position(has_key));
     match line {
         Some(line) => usage(format!("{}:{}: {key}: {message}", shown.display(), line + 1)),
         None => usage(format!("{}: {key}: {message}", shown.display())),

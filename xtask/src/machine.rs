@@ -62,6 +62,9 @@ pub struct Memory {
     /// MiB that the emulated machine takes at most.
     #[serde(default = "Memory::default_maximum")]
     pub maximum_mib: u32,
+    /// MiB that the size has to be a multiple of.
+    #[serde(default = "one")]
+    pub step_mib: u32,
     /// Added to the ELF's `p_paddr` to get the physical address a byte is loaded at.
     #[serde(default)]
     pub physical_bias: u64,
@@ -70,6 +73,12 @@ pub struct Memory {
 impl Memory {
     fn default_maximum() -> u32 {
         3072
+    }
+
+    /// The sizes it may have, in words.
+    pub fn range(&self) -> String {
+        let range = format!("{} to {} MiB", self.minimum_mib, self.maximum_mib);
+        if self.step_mib == 1 { range } else { format!("{range} in steps of {}", self.step_mib) }
     }
 }
 
@@ -98,6 +107,9 @@ pub struct Qemu {
     /// Arguments that hand over the kernel. `{kernel}` is the image's path, `{command_line}` the
     /// kernel command line.
     pub kernel_arguments: Vec<String>,
+    /// Bytes of kernel command line that get there whole. Absent: as many as the emulator takes.
+    #[serde(default)]
+    pub command_line_max: Option<usize>,
     /// Accelerators; `auto` is the first one that works here.
     pub accel: Vec<Choice>,
     /// Firmware; the first one is the default.
@@ -187,8 +199,8 @@ impl Machine {
             return Err(data::unknown("no machine", name, &known));
         }
         let path = workspace.machines().join(format!("{name}.toml"));
-        let text = data::text(&path)?;
-        Self::parse(&text, workspace.relative(&path))
+        let shown = workspace.relative(&path);
+        Self::parse(&data::text(&path, shown)?, shown)
     }
 
     /// Parses and checks the text of a machine file. `shown` is its path for messages.
@@ -210,6 +222,20 @@ impl Machine {
         if memory.default_mib < memory.minimum_mib || memory.default_mib > memory.maximum_mib {
             return wrong("default_mib", "not between minimum_mib and maximum_mib".into());
         }
+        if memory.step_mib == 0 {
+            return wrong("step_mib", "must be at least 1".into());
+        }
+        if !memory.default_mib.is_multiple_of(memory.step_mib) {
+            return wrong("default_mib", format!("not a multiple of step_mib, {}", memory.step_mib));
+        }
+        let qemu = &machine.qemu;
+        let choices = qemu.accel.iter().chain(&qemu.firmware).map(|choice| ("arguments", &choice.arguments));
+        let lists = [("arguments", &qemu.arguments), ("kernel_arguments", &qemu.kernel_arguments)];
+        for (key, arguments) in lists.into_iter().chain(choices) {
+            if let Some((argument, message)) = unknown_placeholder(arguments) {
+                return Err(data::mistake_in(text, shown, key, Some(argument), &message));
+            }
+        }
         if machine.qemu.accel.is_empty() || machine.qemu.firmware.is_empty() {
             return wrong("qemu", "needs at least one [[qemu.accel]] and one [[qemu.firmware]]".into());
         }
@@ -220,4 +246,23 @@ impl Machine {
         }
         Ok(machine)
     }
+}
+
+/// What can be replaced in an argument of the emulator.
+const PLACEHOLDERS: [&str; 5] = ["cpus", "memory", "run", "kernel", "command_line"];
+
+/// The first argument with a placeholder that nothing is put in for, and what to say about it.
+pub fn unknown_placeholder(arguments: &[String]) -> Option<(&str, String)> {
+    for argument in arguments {
+        let words = argument.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+        for (word, _) in words {
+            let looks_like_one =
+                !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
+            if looks_like_one && !PLACEHOLDERS.contains(&word) {
+                let known = PLACEHOLDERS.map(|name| format!("{{{name}}}")).join(", ");
+                return Some((argument, format!("`{{{word}}}` is no placeholder; there are: {known}")));
+            }
+        }
+    }
+    None
 }

@@ -77,7 +77,12 @@ impl Mutant {
         paths.sort();
         let read = |path: &PathBuf| {
             let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-            Self::parse(&name, path, workspace.relative(path), &crate::data::text(path)?)
+            Self::parse(
+                &name,
+                path,
+                workspace.relative(path),
+                &crate::data::text(path, workspace.relative(path))?,
+            )
         };
         paths.iter().map(read).collect()
     }

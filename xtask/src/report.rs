@@ -36,6 +36,15 @@ pub fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// Text that came from a guest, an emulator or a command line, without what a terminal would act on.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\t' { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
 /// Nanoseconds in the unit that fits.
 pub fn nanoseconds(ns: u64) -> String {
     match ns {
@@ -43,5 +52,15 @@ pub fn nanoseconds(ns: u64) -> String {
         10_000..=9_999_999 => format!("{} us", ns / 1_000),
         10_000_000..=9_999_999_999 => format!("{} ms", ns / 1_000_000),
         _ => format!("{} s", ns / 1_000_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown_and_not_acted_on() {
+        assert_eq!(printable("a\u{1b}[31mb\n\tö"), "a\\u{1b}[31mb\\n\tö");
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::cli::QemuArgs;
-use crate::error::{Classed, unexpected, usage};
+use crate::error::{Classed, environment, unexpected, usage};
 use crate::machine::Machine;
 use crate::qemu::emulator::debugger_line;
 use crate::qemu::folder::Folder;
@@ -46,6 +46,7 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<RunResult> {
     let nonce = plan::nonce()?;
+    let before = stamp(kernel);
     let symbols = Symbols::read(kernel)?;
     let target = Target::find(&symbols, &plan.machine);
     let folder = Folder::create(workspace, &plan.machine.name, &plan.scenario.name, nonce)?;
@@ -54,12 +55,22 @@ pub fn run(
     let arguments = plan.machine_arguments(kernel, folder.path(), nonce);
     observer.image(&symbols);
     let evidence = session::run(plan, &folder, &arguments, &target, debugging, observer)?;
+    if stamp(kernel) != before {
+        // What was measured is then another image than the one that the symbols are of.
+        return Err(environment(format!("{} was replaced during the run; run it again", kernel.display())));
+    }
     let verdict = verdict::judge(&Facts::new(plan, nonce, &symbols, &evidence));
     let folder_shown = workspace.relative(folder.path()).to_path_buf();
     let plan = plan.clone();
     let result = RunResult { plan, evidence, verdict, folder_shown, paste_line, folder, nonce };
     result.folder.write("verdict.json", &format!("{:#}\n", result.to_json()))?;
     Ok(result)
+}
+
+/// What changes when a file is built anew.
+fn stamp(file: &Path) -> Option<(u64, std::time::SystemTime)> {
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.len(), metadata.modified().ok()?))
 }
 
 impl RunResult {
@@ -106,6 +117,16 @@ impl RunResult {
     }
 }
 
+/// Makes sure, before a run that may take long, that data can be written to a file.
+pub fn prepare_json(path: Option<&Path>) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    if path == Path::new("-") {
+        return Err(usage("--json -: standard output is taken by the report for people; name a file"));
+    }
+    let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    opened.map(drop).or_environment(|| format!("--json: cannot write {}", path.display()))
+}
+
 /// Writes data to a file.
 pub fn write_json(path: &Path, value: &Value) -> Result<()> {
     std::fs::write(path, format!("{value:#}\n")).or_environment(|| format!("cannot write {}", path.display()))
@@ -124,7 +145,9 @@ pub fn command(workspace: &Workspace, args: &QemuArgs) -> Result<()> {
         Some(name) => Scenario::load(workspace, name)?,
         None => Scenario::default(workspace)?,
     };
-    let plan = match Plan::make(machine, scenario, &args.run)? {
+    let planned = Plan::make(machine, scenario, &args.run)?;
+    prepare_json(args.json.as_deref())?;
+    let plan = match planned {
         Planned::Run(plan) => plan,
         Planned::NotApplicable(reason) => {
             say!("{}: {reason}", paint(YELLOW, "n/a"));
@@ -199,7 +222,7 @@ fn list(workspace: &Workspace) -> Result<()> {
         let (cpus, memory) = (&machine.cpus, &machine.memory);
         say!("  {name:<22} {}", machine.summary);
         let (default, most, mib) = (cpus.default, cpus.maximum, memory.default_mib);
-        say!("  {:<22}   {default} CPUs (1 to {most}), {mib} MiB", "");
+        say!("  {:<22}   {default} CPUs (1 to {most}), {mib} MiB ({})", "", memory.range());
         for (option, choices) in [("accel", &machine.qemu.accel), ("firmware", &machine.qemu.firmware)] {
             for choice in choices {
                 let option = format!("--{option} {}", choice.name);

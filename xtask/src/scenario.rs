@@ -1,6 +1,8 @@
 //! Scenarios: who panics, how and when, and what has to come of it, read from
 //! `scenarios/<name>.toml`. No scenario is named in this program.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -9,8 +11,9 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::data;
-use crate::machine::Machine;
+use crate::machine::{Machine, unknown_placeholder};
 use crate::workspace::Workspace;
+use check::Mistake;
 
 /// When the panic path jumps into the crash image.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum, Deserialize, Serialize)]
@@ -264,12 +267,32 @@ impl Scenario {
             return Err(data::unknown("no scenario", name, &known));
         }
         let path = workspace.scenarios().join(format!("{name}.toml"));
-        Self::parse(&data::text(&path)?, workspace.relative(&path))
+        let shown = workspace.relative(&path);
+        let text = data::text(&path, shown)?;
+        let scenario = Self::parse(&text, shown)?;
+        scenario.fits(
+            &Machine::names(workspace)?,
+            |name| Machine::load(workspace, name).ok(),
+            &text,
+            shown,
+        )?;
+        Ok(scenario)
     }
 
     /// Reads every scenario, in the order of their names.
     pub fn all(workspace: &Workspace) -> Result<Vec<Self>> {
-        Self::names(workspace)?.iter().map(|name| Self::load(workspace, name)).collect()
+        let scenarios = Self::names(workspace)?
+            .iter()
+            .map(|name| Self::load(workspace, name))
+            .collect::<Result<Vec<_>>>()?;
+        let mut defaults = scenarios.iter().filter(|scenario| scenario.default);
+        if let (Some(first), Some(second)) = (defaults.next(), defaults.next()) {
+            let path = workspace.scenarios().join(format!("{}.toml", second.name));
+            let shown = workspace.relative(&path);
+            let message = format!("scenarios/{}.toml is the default already", first.name);
+            return Err(data::mistake(&data::text(&path, shown)?, shown, "default", &message));
+        }
+        Ok(scenarios)
     }
 
     /// The scenario that runs when none is named.
@@ -305,9 +328,12 @@ impl Scenario {
             }
         }
         for &kexec in &scenario.kexec {
-            if let Err((key, message)) = scenario.expect.resolve(kexec).check(kexec) {
-                return wrong(key, &message);
+            if let Err(Mistake { key, value, message }) = scenario.expect.resolve(kexec).check(kexec) {
+                return Err(data::mistake_in(text, shown, key, value.as_deref(), &message));
             }
+        }
+        if let Some((argument, message)) = unknown_placeholder(&scenario.qemu_arguments) {
+            return Err(data::mistake_in(text, shown, "qemu_arguments", Some(argument), &message));
         }
         Ok(scenario)
     }
@@ -344,27 +370,5 @@ impl Scenario {
             return Some(format!("`{name}` has no meaning with --stop {}", value_name(stop)));
         }
         None
-    }
-}
-
-impl Expect {
-    /// Finds what a run could not be judged by. The error is a key and a message.
-    fn check(&self, kexec: Kexec) -> Result<(), (&'static str, String)> {
-        let kexec = value_name(kexec);
-        if self.ending.is_none() {
-            return Err((
-                "ending",
-                format!("missing for --kexec {kexec}: every run has to end in a known way"),
-            ));
-        }
-        if self.steps.is_none() {
-            return Err(("steps", format!("missing for --kexec {kexec}")));
-        }
-        for (key, list) in [("steps", &self.steps), ("notifiers", &self.notifiers)] {
-            if let Some(odd) = list.iter().flatten().find(|item| !item.contains(':')) {
-                return Err((key, format!("`{odd}` is not of the form name:outcome")));
-            }
-        }
-        Ok(())
     }
 }

@@ -15,8 +15,8 @@ use serde_json::json;
 use crate::cli::{TestArgs, TidyArgs};
 use crate::error::{Classed, class_of, environment, one_line, unexpected, usage};
 use crate::machine::Machine;
-use crate::qemu::Unobserved;
 use crate::qemu::plan::Plan;
+use crate::qemu::{Unobserved, kill};
 use crate::report::{self, BOLD, GREEN, RED, YELLOW, paint, say};
 use crate::run::{self, RunResult};
 use crate::workspace::Workspace;
@@ -46,6 +46,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
             "--filter {filter}: nothing has that in its name; --list shows the names"
         )));
     }
+    run::prepare_json(args.json.as_deref())?;
     // First of all: the checks below also look at what only a guest's toolchain can compile.
     setup::ensure_all(&machines.iter().collect::<Vec<_>>())?;
     let mut tally = Tally::default();
@@ -153,11 +154,9 @@ fn list(stages: &[(&str, bool)], images: &[&Machine], matrix: &Matrix) {
 
 fn host_tests(workspace: &Workspace) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(&cargo)
-        .current_dir(workspace.root())
-        .args(["test", "--quiet", "--workspace"])
-        .status()
-        .or_environment(|| format!("cannot run {}", cargo.display()))?;
+    let mut command = Command::new(&cargo);
+    command.current_dir(workspace.root()).args(["test", "--quiet", "--workspace"]);
+    let status = kill::status(&mut command).or_environment(|| format!("cannot run {}", cargo.display()))?;
     if status.success() { Ok(()) } else { Err(unexpected("a host test fails")) }
 }
 

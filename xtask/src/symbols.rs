@@ -71,6 +71,14 @@ impl Symbols {
         Some(start..end)
     }
 
+    /// Memory of the image that the kernel may write, stacks included. An image without the symbols of a
+    /// stack section has its stacks in its data.
+    pub fn writable(&self) -> Option<Range<u64>> {
+        let data = self.range("data")?;
+        let end = self.range("stacks").map_or(data.end, |stacks| stacks.end.max(data.end));
+        Some(data.start..end)
+    }
+
     /// The physical address of a symbol, where the emulator loads it.
     pub fn physical(&self, name: &str, bias: u64) -> Option<u64> {
         let address = *self.addresses.get(name)?;
@@ -98,6 +106,18 @@ impl Symbols {
         }
     }
 
+    /// What is at a return address: the place of the call before it. A call that does not return may be
+    /// the last instruction of its function, with another function right behind it.
+    pub fn caller(&self, address: u64) -> Option<String> {
+        let before = address.checked_sub(1)?;
+        match self.functions.range(..=before).next_back() {
+            Some((&start, (end, name))) if before < *end => {
+                Some(format!("{}+{:#x}", readable(name), address - start))
+            }
+            _ => self.region(before).map(|region| format!("in {region}")),
+        }
+    }
+
     fn region(&self, address: u64) -> Option<&'static str> {
         ["park", "workload", "text", "rodata", "image"]
             .into_iter()
@@ -112,7 +132,7 @@ impl Symbols {
             ..Symbols::default()
         };
         for &(name, address) in addresses {
-            symbols.add(name, address, 0x10, false);
+            symbols.add(name, address, 0x10, !name.starts_with("__") && name.to_lowercase() == name);
         }
         symbols
     }
@@ -142,6 +162,15 @@ mod tests {
         assert_eq!(symbols.range("park"), Some(0x1000..0x1040));
         assert_eq!(symbols.range("text"), None);
         assert_eq!(symbols.describe(0x1004), "0x1004 (in park)");
+    }
+
+    #[test]
+    fn a_return_address_belongs_to_the_call_before_it() {
+        let symbols = Symbols::made_up(&[("never_returns", 0x1000), ("next", 0x1010)]);
+        assert_eq!(symbols.place(0x1010).as_deref(), Some("next+0x0"));
+        assert_eq!(symbols.caller(0x1010).as_deref(), Some("never_returns+0x10"));
+        assert_eq!(symbols.caller(0x1000), None);
+        assert_eq!(symbols.caller(0), None);
     }
 
     #[test]

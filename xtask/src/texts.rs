@@ -5,10 +5,10 @@ use std::path::Path;
 use clap::CommandFactory;
 
 use crate::cli::{self, Cli, RunArgs};
-use crate::error::{class_of, one_line};
+use crate::error::{Exit, class_of, one_line};
 use crate::machine::Machine;
 use crate::qemu::plan::{Plan, Planned};
-use crate::run::no_machine;
+use crate::run::{no_machine, prepare_json};
 use crate::scenario::{Kexec, Scenario};
 use crate::verdict::tests::fixture::MACHINE;
 use crate::workspace::Workspace;
@@ -45,6 +45,7 @@ fn refused_command_lines() {
         refused(&["qemu", "x", "--kexec", "maybe"]),
         refused(&["qemu", "x", "--stop", "politely"]),
         refused(&["qemu", "x", "--cpus", "many"]),
+        refused(&["qemu", "x", "--memory", "--cpus"]),
         refused(&["qemu", "x", "--repeat", "0"]),
         refused(&["qemu", "x", "--timeout", "0"]),
         refused(&["setup", "--yes", "--check"]),
@@ -113,6 +114,12 @@ fn values_that_do_not_fit() {
         planned(|args| args.cpus = Some(1)),
         planned(|args| args.memory = Some(16)),
         planned(|args| args.memory = Some(1 << 20)),
+        planned(|args| args.cpus = Some(-1)),
+        planned(|args| args.cpus = Some(i64::MAX)),
+        planned(|args| args.memory = Some(-512)),
+        planned(|args| args.memory = Some(50)),
+        planned(|args| args.append = Some("x".repeat(500))),
+        planned(|args| args.append = Some("a=\u{1b}[31m'b'\n".into())),
         planned(|args| args.accel = "warp".into()),
         planned(|args| args.firmware = Some("bios".into())),
         planned(|args| args.kexec = Some(Kexec::Pre)),
@@ -138,12 +145,29 @@ fn malformed_files() {
         scenario("[\"post\", \"off\"]", "[]"),
         scenario("ending = \"capture\"", ""),
         scenario("steps = []", "steps = [\"stop\"]"),
+        scenario("steps = []", "steps = [\n  \"stop:done\",\n  \"stopp:done\",\n]"),
+        scenario("steps = []", "steps = [\"stop:dne\"]"),
+        scenario("steps = []", "steps = []\n[expect.off]\nsteps = [\"stop:odd\"]"),
+        scenario("steps = []", "steps = []\nnotifiers = [\"log:done\"]"),
+        scenario("steps = []", "steps = []\nnotifiers = [\"infrm/log:done\"]"),
+        scenario("steps = []", "steps = []\nnotifiers = [\"inform/log:dne\"]"),
+        scenario("steps = []", "steps = []\ncpu_states = \"prked\""),
+        scenario("steps = []", "steps = []\ncpu_state = { 1 = \"asleep\" }"),
+        scenario("steps = []", "steps = []\nrung = { one = \"ipi\" }"),
+        scenario("steps = []", "steps = []\nrung = { 1 = \"smi\" }"),
+        scenario("steps = []", "steps = []\naction = \"explode\""),
+        scenario("[cpus]", "qemu_arguments = [\"{kernle}\"]\n[cpus]"),
         scenario("steps = []", "steps = []\nowner = \"all\""),
         scenario("[cpus]", "[[input]]\nafter = \"ready\"\n[cpus]"),
         scenario("[cpus]", "[cpus"),
         machine("default = 4", "default = 0"),
         machine("cpus = [1]", "cpus = [1, 9]"),
         machine("minimum_mib = 32", "minimum_mib = 65"),
+        machine("step_mib = 16", "step_mib = 0"),
+        machine("step_mib = 16", "step_mib = 48"),
+        machine("kernel_arguments = []", "kernel_arguments = [\n  \"-kernel\",\n  \"{kernle}\",\n]"),
+        machine("kernel_arguments = []", "kernel_arguments = [\"{\\\"driver\\\":1}\", \"{run}\"]"),
+        machine("name = \"a\"", "name = \"a\"\narguments = [\"-smp\", \"{cpu}\"]"),
         machine("name = \"m\"", "name = \"n\""),
         machine("binary = \"q\"", ""),
         machine("exit = 33", ""),
@@ -159,4 +183,50 @@ fn an_ending_that_the_machine_does_not_have() {
     let scenario = Scenario::parse(&text, Path::new("scenarios/s.toml")).unwrap();
     let args = RunArgs { accel: "auto".into(), ..RunArgs::default() };
     insta::assert_snapshot!(shown(Plan::make(machine, scenario, &args)));
+}
+
+/// A scenario file beside a machine `m` and the scenario `null-read`.
+fn among_files(change: impl Fn(String) -> Vec<u8>) -> String {
+    let (root, workspace) = made_up();
+    let text = SCENARIO.replace("NAME", "null-write");
+    std::fs::write(root.path().join("scenarios/null-write.toml"), change(text)).unwrap();
+    shown(Scenario::all(&workspace))
+}
+
+#[test]
+fn files_that_do_not_fit_together() {
+    let replaced = |from: &str, to: &str| among_files(|text| text.replacen(from, to, 1).into_bytes());
+    let summary = "summary = \"\"\n";
+    let all = [
+        among_files(String::into_bytes),
+        replaced(summary, &format!("{summary}machines = [\"m\", \"x86\"]\n")),
+        replaced(summary, &format!("{summary}accels = [\"warp\"]\n")),
+        replaced("\"capture\"", "\"explosion\""),
+        replaced("steps = []", "steps = []\n[expect.off]\nending = \"explosion\""),
+        among_files(|text| [text.as_bytes(), b"# \xff\n"].concat()),
+    ];
+    insta::assert_snapshot!(all.concat());
+}
+
+#[test]
+fn two_defaults() {
+    let (root, workspace) = made_up();
+    for name in ["default", "null-write"] {
+        let text = SCENARIO.replace("NAME", name).replace("kexec", "default = true\nkexec");
+        std::fs::write(root.path().join(format!("scenarios/{name}.toml")), text).unwrap();
+    }
+    insta::assert_snapshot!(shown(Scenario::default(&workspace)));
+}
+
+#[test]
+fn data_is_written_to_a_file_or_refused_before_the_run() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("verdict.json");
+    prepare_json(Some(&file)).unwrap();
+    assert!(file.is_file());
+    prepare_json(None).unwrap();
+    let error = prepare_json(Some(Path::new("-"))).unwrap_err();
+    assert_eq!(class_of(&error), Exit::Usage, "{error}");
+    let error = prepare_json(Some(&root.path().join("no/folder.json"))).unwrap_err();
+    assert_eq!(class_of(&error), Exit::Environment, "{error}");
 }

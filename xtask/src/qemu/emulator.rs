@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -16,7 +17,7 @@ use anyhow::Result;
 
 use super::folder::Folder;
 use super::kill::Leash;
-use super::plan::Plan;
+use super::plan::{Plan, shell_quoted};
 use super::qmp::{Message, Qmp};
 use crate::error::Classed;
 
@@ -54,6 +55,9 @@ pub fn create(folder: &Folder, name: &str) -> Result<File> {
 impl Emulator {
     /// Starts it. With `debugging` it also listens for a debugger.
     pub fn start(plan: &Plan, folder: &Folder, arguments: &[String], debugging: bool) -> Result<Self> {
+        if debugging {
+            port_is_free(DEBUGGER_PORT)?;
+        }
         let (ours, theirs) = UnixStream::pair().or_environment(|| "cannot make a socket for QMP".into())?;
         let theirs = OwnedFd::from(theirs);
         let mut command = Command::new(plan.binary());
@@ -64,7 +68,7 @@ impl Emulator {
         command.arg("-chardev").arg(format!("socket,id=qmp,fd={}", theirs.as_raw_fd()));
         command.args(["-mon", "chardev=qmp,mode=control"]);
         if debugging {
-            command.arg("-s");
+            command.arg("-gdb").arg(format!("tcp::{DEBUGGER_PORT}"));
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(create(folder, STDERR)?);
         let binary = plan.binary();
@@ -104,7 +108,38 @@ fn pump(mut from: impl Read, to: &Sender<Input>) {
     }
 }
 
+/// Where the emulator waits for a debugger.
+const DEBUGGER_PORT: u16 = 1234;
+
+/// Finds out before the start what the emulator would only say after it.
+fn port_is_free(port: u16) -> Result<()> {
+    let listener = TcpListener::bind(("0.0.0.0", port));
+    listener.map(drop).or_environment(|| {
+        format!("--gdb: port {port} of this machine, where the emulator waits for the debugger")
+    })
+}
+
 /// The command that starts a debugger, for a person.
 pub fn debugger_line(kernel: &Path) -> String {
-    format!("gdb-multiarch -ex 'target remote :1234' {}", kernel.display())
+    format!(
+        "gdb-multiarch -ex 'target remote :{DEBUGGER_PORT}' {}",
+        shell_quoted(&kernel.display().to_string())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Exit, class_of, one_line};
+
+    #[test]
+    fn a_port_in_use_is_named() {
+        let listener = TcpListener::bind(("0.0.0.0", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let error = port_is_free(port).unwrap_err();
+        assert_eq!(class_of(&error), Exit::Environment);
+        assert!(one_line(&error).starts_with(&format!("--gdb: port {port} of this machine")), "{error}");
+        drop(listener);
+        port_is_free(port).unwrap();
+    }
 }

@@ -1,6 +1,7 @@
 //! Looking at the guest from outside, while it holds still: memory and registers through QMP. What
 //! is read here was not told by the guest, so the guest cannot lie about it.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ const SETTLING: usize = 25;
 const RECORD: &str = "MAYDAY_RECORD";
 const OUTSIDE: &str = "MAYDAY_OUTSIDE";
 
+/// How much of a CPU's stack is read: more than the load's call out can use.
+const STACK_BYTES: u64 = 4096;
+
 /// A piece of physical memory.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
@@ -43,6 +47,9 @@ pub struct Target {
     record: Option<Piece>,
     outside: Option<Piece>,
     park: Option<(Range<u64>, Registers)>,
+    /// Writable memory of the image, and what turns an address in it into a physical one.
+    writable: Option<(Range<u64>, u64)>,
+    registers: Option<Registers>,
 }
 
 impl Target {
@@ -50,11 +57,23 @@ impl Target {
     pub fn find(symbols: &Symbols, machine: &Machine) -> Self {
         let bias = machine.memory.physical_bias;
         let piece = |name, bytes| symbols.physical(name, bias).map(|physical| Piece { physical, bytes });
+        let shift = symbols.physical(RECORD, bias).zip(symbols.addresses.get(RECORD));
         Target {
+            writable: symbols
+                .writable()
+                .zip(shift.map(|(physical, address)| physical.wrapping_sub(*address))),
+            registers: Some(machine.registers.clone()),
             record: piece(RECORD, layout::RECORD_BYTES),
             outside: piece(OUTSIDE, layout::MAX_SLOTS * 4),
             park: symbols.range("park").map(|park| (park, machine.registers.clone())),
         }
+    }
+
+    /// Where a CPU's stack lies, from its saved stack pointer up.
+    fn stack(&self, sp: u64) -> Option<Piece> {
+        let (writable, shift) = self.writable.as_ref()?;
+        let bytes = writable.contains(&sp).then(|| (writable.end - sp).min(STACK_BYTES))?;
+        Some(Piece { physical: sp.wrapping_add(*shift), bytes: bytes as usize })
     }
 
     /// Whether every parked CPU is where parked CPUs stay: one that has just acknowledged may still be
@@ -84,6 +103,10 @@ pub struct Inspection {
     pub registers: String,
     /// The same, later.
     pub registers_later: String,
+    /// Physical address of what the panic's owner executes.
+    pub owner_at: Option<u64>,
+    /// The stacks of CPUs that were out of the load's section, from the saved stack pointer up.
+    pub stacks: BTreeMap<usize, Vec<u8>>,
 }
 
 struct Look {
@@ -114,6 +137,8 @@ impl Inspection {
             session.let_run(BETWEEN);
             first = look(session, target, &format!("hold{number}"))?;
         }
+        let owner_at = owner_at(session, target, &first)?;
+        let stacks = stacks(session, target, &first, number)?;
         session.ask("cont", Value::Null)?;
         session.let_run(BETWEEN);
         let second = look(session, target, &format!("hold{number}-later"))?;
@@ -124,15 +149,67 @@ impl Inspection {
             outside: first.outside,
             registers: first.registers,
             registers_later: second.registers,
+            owner_at,
+            stacks,
         })
     }
 
     /// Whether a CPU said that it was out of the load's section.
     pub fn outside_flag(&self, cpu: usize, big_endian: bool) -> Option<bool> {
-        let word = self.outside.as_deref()?.get(cpu * 4..cpu * 4 + 4)?;
-        let word = <[u8; 4]>::try_from(word).ok()?;
-        Some(if big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) } == 1)
+        flag(self.outside.as_deref(), cpu, big_endian)
     }
+
+    /// Whether a word lies on the stack of a CPU that was out of the load's section.
+    pub fn on_stack(&self, cpu: usize, wanted: u64, big_endian: bool) -> bool {
+        let wanted = if big_endian { wanted.to_be_bytes() } else { wanted.to_le_bytes() };
+        self.stacks.get(&cpu).is_some_and(|stack| stack.chunks_exact(8).any(|word| word == wanted))
+    }
+}
+
+fn flag(outside: Option<&[u8]>, cpu: usize, big_endian: bool) -> Option<bool> {
+    let word = <[u8; 4]>::try_from(outside?.get(cpu * 4..cpu * 4 + 4)?).ok()?;
+    Some(if big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) } == 1)
+}
+
+/// Asks the emulator to translate the owner's program counter, by the page tables that this CPU uses
+/// now: the first kernel and the capture kernel may run at the same virtual addresses.
+fn owner_at(session: &mut Session, target: &Target, look: &Look) -> Result<Option<u64>> {
+    let record = look.record.as_deref().and_then(|record| RecordView::parse(record).ok());
+    let (Some(owner), Some(format)) = (record.and_then(|record| record.owner()), &target.registers) else {
+        return Ok(None);
+    };
+    let Some(pc) = cpus::program_counters(&look.registers, format).get(&owner).copied() else {
+        return Ok(None);
+    };
+    let command = json!({ "command-line": format!("gva2gpa {pc:#x}"), "cpu-index": owner });
+    let answer = session.ask("human-monitor-command", command)?;
+    Ok(physical_in(answer.as_str().unwrap_or_default()))
+}
+
+/// The address in the answer to the monitor command `gva2gpa`.
+fn physical_in(answer: &str) -> Option<u64> {
+    let (_, digits) = answer.split_once("gpa: 0x")?;
+    u64::from_str_radix(digits.trim(), 16).ok()
+}
+
+/// Reads the stacks of the parked CPUs that were out of the load's section.
+fn stacks(
+    session: &mut Session,
+    target: &Target,
+    look: &Look,
+    number: usize,
+) -> Result<BTreeMap<usize, Vec<u8>>> {
+    let mut stacks = BTreeMap::new();
+    let Some(Ok(record)) = look.record.as_deref().map(RecordView::parse) else { return Ok(stacks) };
+    for slot in cpus::parked(&record) {
+        let Ok(Some(saved)) = slot.saved() else { continue };
+        let out = flag(look.outside.as_deref(), slot.cpu, record.big_endian()) == Some(true);
+        let piece = target.stack(saved.sp).filter(|_| out);
+        if let Some(stack) = save(session, piece, &format!("hold{number}-stack{}.bin", slot.cpu))? {
+            stacks.insert(slot.cpu, stack);
+        }
+    }
+    Ok(stacks)
 }
 
 fn look(session: &mut Session, target: &Target, name: &str) -> Result<Look> {
@@ -154,4 +231,26 @@ fn save(session: &mut Session, piece: Option<Piece>, file: &str) -> Result<Optio
         return Err(unexpected(format!("pmemsave gave {} bytes of {bytes}", saved.len())));
     }
     Ok(Some(saved))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_translation_is_read() {
+        assert_eq!(physical_in("gpa: 0x42115b6\r\n"), Some(0x0421_15b6));
+        assert_eq!(physical_in("Unmapped\r\n"), None);
+        assert_eq!(physical_in("unknown command: 'gva2gpa'"), None);
+    }
+
+    #[test]
+    fn a_stack_is_read_up_to_the_end_of_the_image() {
+        let target = Target { writable: Some((0x6000..0x8000, 0x1_0000)), ..Target::default() };
+        let piece = |sp| target.stack(sp).map(|piece| (piece.physical, piece.bytes));
+        assert_eq!(piece(0x6100), Some((0x1_6100, 4096)));
+        assert_eq!(piece(0x7ff0), Some((0x1_7ff0, 0x10)));
+        assert_eq!(piece(0x8000), None);
+        assert_eq!(piece(0xdead), None);
+    }
 }

@@ -1,4 +1,4 @@
-//! No emulator outlives the runner.
+//! No emulator, and no build, outlives the runner.
 //!
 //! Four ways a run can end early, four answers: an error or a panic here drops the [`Leash`], which
 //! kills the process group; Ctrl-C, SIGTERM and SIGHUP kill every group on the list and exit; a
@@ -7,7 +7,7 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
@@ -31,7 +31,7 @@ pub fn on_interrupt() -> Result<()> {
         for &group in groups.iter() {
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
-        let killed = if groups.is_empty() { "" } else { "; the emulator is ended" };
+        let killed = if groups.is_empty() { "" } else { "; what was started is ended" };
         eprintln!("\ninterrupted{killed}");
         std::process::exit(130);
     })
@@ -96,6 +96,11 @@ impl Drop for Leash {
         }
         groups().retain(|&group| group != self.group);
     }
+}
+
+/// Runs a command to its end, on a leash.
+pub fn status(command: &mut Command) -> std::io::Result<ExitStatus> {
+    Leash::spawn(command, None)?.child().wait()
 }
 
 #[cfg(test)]

@@ -41,6 +41,12 @@ fn an_error_ends_the_child() {
 }
 
 #[test]
+fn a_command_on_a_leash_gives_its_status() {
+    assert!(status(&mut Command::new("true")).unwrap().success());
+    assert_eq!(status(Command::new("sh").args(["-c", "exit 3"])).unwrap().code(), Some(3));
+}
+
+#[test]
 fn the_whole_group_ends() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "sleep 300 & echo $!; wait"]).stdout(Stdio::piped());

@@ -57,15 +57,24 @@ impl Plan {
     /// Makes every choice and checks every value.
     pub fn make(machine: Machine, scenario: Scenario, args: &RunArgs) -> Result<Planned> {
         let name = &machine.name;
-        let cpus = args.cpus.unwrap_or(machine.cpus.default);
-        if cpus == 0 || cpus > machine.cpus.maximum {
-            return Err(usage(format!("--cpus {cpus}: {name} runs with 1 to {} CPUs", machine.cpus.maximum)));
-        }
-        let memory = args.memory.unwrap_or(machine.memory.default_mib);
+        let within = |value: Option<i64>, default: u32, least: u32, most: u32| {
+            let value = value.unwrap_or(default.into());
+            u32::try_from(value).ok().filter(|value| (least..=most).contains(value)).ok_or(value)
+        };
+        let cpus = within(args.cpus, machine.cpus.default, 1, machine.cpus.maximum).map_err(|cpus| {
+            usage(format!("--cpus {cpus}: {name} runs with 1 to {} CPUs", machine.cpus.maximum))
+        })?;
         let (minimum, maximum) = (machine.memory.minimum_mib, machine.memory.maximum_mib);
-        if memory < minimum || memory > maximum {
-            return Err(usage(format!(
+        let memory = within(args.memory, machine.memory.default_mib, minimum, maximum).map_err(|memory| {
+            usage(format!(
                 "--memory {memory}: {name} needs at least {minimum} MiB (kernel and crash region) and takes at most {maximum} MiB"
+            ))
+        })?;
+        let step = machine.memory.step_mib;
+        if !memory.is_multiple_of(step) {
+            return Err(usage(format!(
+                "--memory {memory}: {name} takes multiples of {step} MiB, such as {}",
+                (memory / step * step).max(minimum)
             )));
         }
         let accel = pick_accel(&machine, &args.accel)?.clone();
@@ -97,7 +106,7 @@ impl Plan {
                 known.join(", ")
             ))
         })?;
-        Ok(Planned::Run(Box::new(Plan {
+        let plan = Plan {
             machine,
             expect,
             ending,
@@ -110,7 +119,15 @@ impl Plan {
             timeout: args.timeout,
             append: args.append.clone(),
             scenario,
-        })))
+        };
+        let bytes = plan.command_line(u64::MAX).len();
+        if let Some(most) = plan.machine.qemu.command_line_max.filter(|most| bytes > *most) {
+            return Err(usage(format!(
+                "the kernel command line is {bytes} bytes long, and {} takes at most {most}: shorten --append or the scenario's command_line",
+                plan.machine.name
+            )));
+        }
+        Ok(Planned::Run(Box::new(plan)))
     }
 
     /// The row's name: what a filter matches and a person reads.
@@ -164,9 +181,13 @@ impl Plan {
 
     /// The kernel command line. What comes later wins in the kernel, so a person can override.
     pub fn command_line(&self, nonce: u64) -> String {
+        format!("run.hold={HOLD_MS} {}", self.unheld_command_line(nonce))
+    }
+
+    /// The same for a run that nobody looks into: it does not hold, so it ends by itself.
+    fn unheld_command_line(&self, nonce: u64) -> String {
         let mut parts = vec![
             format!("run.nonce={nonce:016x}"),
-            format!("run.hold={HOLD_MS}"),
             format!("panic.kexec={}", value_name(self.kexec)),
             format!("panic.stop={}", value_name(self.stop)),
             format!("panic.scale={}", self.accel.panic_scale),
@@ -187,15 +208,18 @@ impl Plan {
 
     /// Arguments that make the machine: everything but how the runner talks to it.
     pub fn machine_arguments(&self, kernel: &Path, run: &Path, nonce: u64) -> Vec<String> {
+        self.filled_arguments(kernel, run, &self.command_line(nonce))
+    }
+
+    fn filled_arguments(&self, kernel: &Path, run: &Path, command_line: &str) -> Vec<String> {
         let qemu = &self.machine.qemu;
-        let command_line = self.command_line(nonce);
         let fill = |argument: &String| {
             argument
                 .replace("{cpus}", &self.cpus.to_string())
                 .replace("{memory}", &self.memory.to_string())
                 .replace("{run}", &run.display().to_string())
                 .replace("{kernel}", &kernel.display().to_string())
-                .replace("{command_line}", &command_line)
+                .replace("{command_line}", command_line)
         };
         let lists = [
             &qemu.arguments,
@@ -217,10 +241,10 @@ impl Plan {
         arguments
     }
 
-    /// The line to paste: the same machine, its console and monitor on the terminal.
+    /// The line to paste: the same machine, its console and monitor on the terminal. It ends by itself.
     pub fn paste_line(&self, kernel: &Path, run: &Path, nonce: u64) -> String {
         let mut words = vec![self.binary().display().to_string()];
-        words.extend(self.machine_arguments(kernel, run, nonce));
+        words.extend(self.filled_arguments(kernel, run, &self.unheld_command_line(nonce)));
         words.extend(["-serial".to_owned(), "mon:stdio".to_owned()]);
         words.iter().map(|word| shell_quoted(word)).collect::<Vec<_>>().join(" ")
     }
@@ -255,8 +279,24 @@ fn usable(file: &Path) -> bool {
     std::fs::OpenOptions::new().read(true).write(true).open(file).is_ok()
 }
 
-/// A word as a shell needs it.
+/// A word as a shell needs it. Control characters, which a terminal would act on, are escaped.
 pub fn shell_quoted(word: &str) -> String {
+    if word.chars().any(char::is_control) {
+        let mut quoted = String::from("$'");
+        for c in word.chars() {
+            match c {
+                '\'' | '\\' => quoted.extend(['\\', c]),
+                c if c.is_control() => {
+                    let mut bytes = [0; 4];
+                    for byte in c.encode_utf8(&mut bytes).bytes() {
+                        quoted.push_str(&format!("\\x{byte:02x}"));
+                    }
+                }
+                c => quoted.push(c),
+            }
+        }
+        return quoted + "'";
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -147,7 +147,8 @@ impl<'a> Session<'a> {
                 self.hold(target, &event);
             }
             if let Some(status) = self.exit_status()? {
-                if !greeted {
+                self.drain();
+                if !greeted || self.refused(status) {
                     return Err(self.did_not_start(status));
                 }
                 return Ok(match (status.code(), status.signal()) {
@@ -163,6 +164,14 @@ impl<'a> Session<'a> {
 
     fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
         self.leash.child().try_wait().or_environment(|| "cannot wait for the emulator".into())
+    }
+
+    /// The emulator gave up before the guest could do anything, and says why.
+    fn refused(&self, status: ExitStatus) -> bool {
+        let silent = self.console_bytes == 0 && self.shutdowns.is_empty() && self.inspections.is_empty();
+        silent
+            && !status.success()
+            && std::fs::metadata(self.folder.file(STDERR)).is_ok_and(|file| file.len() > 0)
     }
 
     fn did_not_start(&self, status: ExitStatus) -> anyhow::Error {

@@ -149,6 +149,34 @@ fn an_emulator_that_does_not_start_is_the_environments_fault() {
 }
 
 #[test]
+fn an_emulator_that_refuses_before_the_guest_speaks_is_the_environments_fault() {
+    let error = play("echo 'no KVM for you' >&2; exit 1", "").1.unwrap_err();
+    assert_eq!(class_of(&error), Exit::Environment);
+    assert!(one_line(&error).ends_with("did not start: no KVM for you"), "{error}");
+    // Not if the guest has said something, has ended by itself, or if there is no reason.
+    for script in [
+        "echo hello; echo 'it broke' >&2; exit 1",
+        "echo warning >&2; say '{\"event\": \"SHUTDOWN\", \"data\": {\"reason\": \"guest-panic\"}}'; exit 1",
+        "exit 1",
+    ] {
+        assert_eq!(play(script, "").1.unwrap().ended, Ended::Exit(1), "{script}");
+    }
+    assert_eq!(play("echo warning >&2; exit 0", "").1.unwrap().ended, Ended::Exit(0));
+}
+
+#[test]
+fn the_line_to_paste_does_not_hold() {
+    let root = tempfile::tempdir().unwrap();
+    let mut plan = plan(root.path(), "", "");
+    plan.machine.qemu.kernel_arguments = vec!["-append".into(), "{command_line}".into()];
+    let (kernel, folder) = (Path::new("/kernel"), Path::new("/out"));
+    let pasted = plan.paste_line(kernel, folder, 7);
+    assert!(pasted.contains("run.nonce=0000000000000007") && !pasted.contains("run.hold"), "{pasted}");
+    let arguments = plan.machine_arguments(kernel, folder, 7).join(" ");
+    assert!(arguments.contains("run.hold=60000 run.nonce=0000000000000007"), "{arguments}");
+}
+
+#[test]
 fn input_is_typed_once_after_its_event() {
     let script = format!(
         "{}read -r -n 1 byte; echo \"got $byte\"\n{}read -r -t 0.5 -n 1 byte || echo nothing more",

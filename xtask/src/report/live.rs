@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crash_record::event::{PREFIX, Stream};
 
-use super::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, nanoseconds, paint};
+use super::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, nanoseconds, paint, printable};
 use crate::events::Event;
 use crate::qemu::Observer;
 use crate::symbols::Symbols;
@@ -43,9 +43,21 @@ impl Observer for Live {
 impl Live {
     /// Functions at the addresses in a line of text, such as a backtrace, to be put behind it.
     fn names_in(&self, text: &str) -> String {
-        let addresses = text.split(|c: char| !c.is_ascii_alphanumeric()).filter_map(|word| {
-            let digits = word.strip_prefix("0x").filter(|digits| digits.len() >= 6)?;
-            self.symbols.place(u64::from_str_radix(digits, 16).ok()?)
+        let words: Vec<&str> = text
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '*')
+            .filter(|word| !word.is_empty())
+            .collect();
+        // `***  3 0x…` is a frame of a backtrace: its address is a return address.
+        let frame = |at: usize| {
+            let number = at.checked_sub(1).and_then(|before| words[before].parse::<u32>().ok());
+            number.is_some() && at.checked_sub(2).is_some_and(|before| words[before] == "***")
+        };
+        // A stack pointer is no place in the code.
+        let of_code = |at: usize| at.checked_sub(1).is_none_or(|before| words[before] != "sp");
+        let addresses = words.iter().enumerate().filter_map(|(at, word)| {
+            let digits = word.strip_prefix("0x").filter(|digits| digits.len() >= 6 && of_code(at))?;
+            let address = u64::from_str_radix(digits, 16).ok()?;
+            if frame(at) { self.symbols.caller(address) } else { self.symbols.place(address) }
         });
         addresses.map(|name| format!("  {name}")).collect()
     }
@@ -69,7 +81,7 @@ impl Live {
         Some(format!(
             "{} {at:>9}  {who:<6} {}",
             paint(stream_style(event.stream), format_args!("{stream:>8}")),
-            paint(style, words)
+            paint(style, printable(&words))
         ))
     }
 }
@@ -192,6 +204,16 @@ mod tests {
         let text = described(Stream::Panic, "end", &fields).unwrap();
         assert!(text.ends_with("stop done in 41 us (3 parked)"), "{text}");
         assert_eq!(described(Stream::Panic, "begin", &[("step", "stop")]), None);
+    }
+
+    #[test]
+    fn frames_are_named_by_their_calls() {
+        let symbols = Symbols::made_up(&[("first", 0x10_0000), ("second", 0x10_0010)]);
+        let live = Live { symbols, ..Live::default() };
+        assert_eq!(live.names_in("*** pc 0x0000000000100010 sp 0x0000000000100010"), "  second+0x0");
+        assert_eq!(live.names_in("***   0 0x0000000000100010"), "  first+0x10");
+        assert_eq!(live.names_in("  log 10 us CPU 0: ***   7 0x0000000000100010"), "  first+0x10");
+        assert_eq!(live.names_in("7 0x0000000000100010"), "  second+0x0");
     }
 
     #[test]

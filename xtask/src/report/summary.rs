@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crash_record::event::Stream;
 
 use super::live::outcome_style;
-use super::{BOLD, DIM, GREEN, RED, nanoseconds, paint};
+use super::{BOLD, DIM, GREEN, RED, nanoseconds, paint, printable};
 use crate::run::RunResult;
 use crate::verdict::Outcome;
 
@@ -18,11 +18,14 @@ pub fn summary(result: &RunResult) -> String {
     let log = &result.evidence.log;
     let _ = writeln!(out, "\n{} {}", paint(BOLD, "Summary"), result.plan.title());
     if let Some(claim) = log.first(Stream::Panic, "claim") {
-        let _ = writeln!(out, "  panic on CPU {}: {}", claim.cpu, claim.text("reason"));
+        let _ = writeln!(out, "  panic on CPU {}: {}", claim.cpu, printable(claim.text("reason")));
     }
     steps(&mut out, result);
     cpus(&mut out, result);
     checks(&mut out, result);
+    if !result.verdict.passed() {
+        emulator(&mut out, result);
+    }
     let _ = writeln!(out, "  {} {}", paint(BOLD, "files "), result.folder_shown.display());
     let _ = writeln!(out, "  {} {}", paint(BOLD, "again "), result.plan.rerun());
     let _ = writeln!(out, "  {} {}", paint(BOLD, "qemu  "), paint(DIM, &result.paste_line));
@@ -44,17 +47,19 @@ fn steps(out: &mut String, result: &RunResult) {
             "    {:<12} {} {took:>8}  {}",
             end.text("step"),
             paint(style, format_args!("{outcome:<9}")),
-            paint(DIM, end.text("detail"))
+            paint(DIM, printable(end.text("detail")))
         );
     }
 }
 
 fn cpus(out: &mut String, result: &RunResult) {
-    let mut stopped = result.evidence.log.all(Stream::Panic, "stopped").peekable();
-    if stopped.peek().is_some() {
-        let _ = writeln!(out, "  {}", paint(BOLD, "CPUs"));
-    }
-    for event in stopped {
+    let log = &result.evidence.log;
+    let Some(claim) = log.first(Stream::Panic, "claim") else { return };
+    let _ = writeln!(out, "  {}", paint(BOLD, "CPUs"));
+    // Whoever speaks last owns the panic: it may have been handed over.
+    let owner = log.stream(Stream::Panic).last().map_or(claim.cpu, |event| event.cpu);
+    let _ = writeln!(out, "    CPU {owner:<3} owner");
+    for event in log.all(Stream::Panic, "stopped") {
         let (state, rung) = (event.text("state"), event.text("rung"));
         let style = if state == "missing" { RED } else { anstyle::Style::new() };
         let how = match (rung, event.number("ns")) {
@@ -74,21 +79,29 @@ fn cpus(out: &mut String, result: &RunResult) {
 fn checks(out: &mut String, result: &RunResult) {
     let _ = writeln!(out, "  {}", paint(BOLD, "checks"));
     for check in &result.verdict.checks {
+        let (expected, found) = (printable(&check.expected), printable(&check.found));
         let _ = match check.outcome {
-            Outcome::Ok => writeln!(out, "    {} {:<18} {}", paint(GREEN, "ok  "), check.name, check.found),
+            Outcome::Ok => writeln!(out, "    {} {:<18} {}", paint(GREEN, "ok  "), check.name, found),
             Outcome::NotApplicable => {
-                writeln!(out, "    {}", paint(DIM, format_args!("n/a  {:<18} {}", check.name, check.found)))
+                writeln!(out, "    {}", paint(DIM, format_args!("n/a  {:<18} {}", check.name, found)))
             }
             Outcome::Fail => writeln!(
                 out,
                 "    {} {:<18} expected: {}\n         {:<18} found:    {}",
                 paint(RED, "FAIL"),
                 check.name,
-                check.expected,
+                expected,
                 "",
-                check.found
+                found
             ),
         };
+    }
+}
+
+/// What the emulator complained of.
+fn emulator(out: &mut String, result: &RunResult) {
+    for line in result.evidence.stderr.lines().filter(|line| !line.trim().is_empty()) {
+        let _ = writeln!(out, "    {} {}", paint(RED, "emulator:"), printable(line));
     }
 }
 
@@ -108,7 +121,8 @@ pub fn one_line(result: &RunResult) -> String {
 pub fn console_tail(result: &RunResult) -> String {
     let mut out = String::new();
     for check in result.verdict.red() {
-        let _ = writeln!(out, "    {}: expected {}, found {}", check.name, check.expected, check.found);
+        let (expected, found) = (printable(&check.expected), printable(&check.found));
+        let _ = writeln!(out, "    {}: expected {expected}, found {found}", check.name);
     }
     let reached = result.evidence.log.events.last();
     let reached = reached.map_or("no event at all".to_owned(), |event| {
@@ -119,11 +133,9 @@ pub fn console_tail(result: &RunResult) -> String {
     let _ = writeln!(out, "    reached: {}", reached.trim_end());
     let console = &result.evidence.console;
     for line in &console[console.len().saturating_sub(TAIL)..] {
-        let _ = writeln!(out, "{}", paint(DIM, format_args!("    | {line}")));
+        let _ = writeln!(out, "{}", paint(DIM, format_args!("    | {}", printable(line))));
     }
-    if !result.evidence.stderr.trim().is_empty() {
-        let _ = writeln!(out, "    emulator: {}", result.evidence.stderr.trim());
-    }
+    emulator(&mut out, result);
     let _ = writeln!(out, "    again: {}", result.plan.rerun());
     let _ = writeln!(out, "    files: {}", result.folder_shown.display());
     out

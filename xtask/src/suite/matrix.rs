@@ -50,7 +50,7 @@ impl Matrix {
     fn rows(&mut self, machine: &Machine, scenario: &Scenario, number: usize, full: bool) -> Result<()> {
         let pairs = pairs(scenario);
         let args = |cpus: u32, pair: (Kexec, Stop)| RunArgs {
-            cpus: Some(cpus),
+            cpus: Some(cpus.into()),
             kexec: Some(pair.0),
             stop: Some(pair.1),
             accel: "auto".into(),

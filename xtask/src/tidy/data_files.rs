@@ -26,16 +26,12 @@ pub fn check(tree: &Tree) -> (Vec<Machine>, Vec<Scenario>, Vec<Problem>) {
             Err(error) => refused("scenario-file", path, &error),
         }
     }
-    for scenario in &scenarios {
-        for name in
-            scenario.machines.iter().filter(|name| !machines.iter().any(|machine| machine.name == **name))
-        {
-            let message = format!("`{name}` is not a machine");
-            problems.push(Problem::of(
-                "scenario-file",
-                &format!("scenarios/{}.toml", scenario.name),
-                message,
-            ));
+    let names: Vec<_> = machines.iter().map(|machine| machine.name.clone()).collect();
+    let load = |name: &str| machines.iter().find(|machine| machine.name == name).cloned();
+    for (path, text) in tree.below("scenarios", ".toml") {
+        let scenario = scenarios.iter().find(|known| path == format!("scenarios/{}.toml", known.name));
+        if let Some(Err(error)) = scenario.map(|known| known.fits(&names, load, text, Path::new(path))) {
+            problems.push(Problem::of("scenario-file", path, one_line(&error)));
         }
     }
     for (path, text) in tree.below("mutants", ".patch") {

@@ -31,11 +31,11 @@ fn machine_table(machines: &[Machine]) -> String {
             choices.iter().map(|choice| choice.name.as_str()).collect::<Vec<_>>().join(", ")
         };
         lines.push(format!(
-            "| `{}` | {} | 1 to {} | {} MiB and up | {} | {} | `{}` |",
+            "| `{}` | {} | 1 to {} | {} | {} | {} | `{}` |",
             machine.name,
             machine.summary,
             machine.cpus.maximum,
-            machine.memory.minimum_mib,
+            machine.memory.range(),
             names(&machine.qemu.firmware),
             names(&machine.qemu.accel),
             machine.qemu.binary,

@@ -17,6 +17,7 @@ use crate::build;
 use crate::cli::TidyArgs;
 use crate::error::{Classed, one_line, unexpected};
 use crate::machine::Machine;
+use crate::qemu::kill;
 use crate::toolchain::{self, Kit};
 use crate::workspace::Workspace;
 use tree::{Problem, Tree};
@@ -111,7 +112,7 @@ fn cargo(workspace: &Workspace, component: &str, arguments: &[&str]) -> Outcome 
     if let Some(path) = toolchain.search_path() {
         command.env("PATH", path);
     }
-    match command.status() {
+    match kill::status(&mut command) {
         Ok(status) if status.success() => Outcome::Fine,
         Ok(status) => Outcome::Failed(format!("`cargo {}` fails, {status}", arguments.join(" "))),
         Err(error) => Outcome::Failed(format!("cannot run cargo: {error}")),

@@ -146,6 +146,15 @@ fn leading(text: &str, radix: u32) -> Option<u64> {
     u64::from_str_radix(&text[..end], radix).ok()
 }
 
+/// A CPU at work counts by the thousand in each round of its load, of which it does many before the panic.
+const LEAST_BEATS: u64 = 100;
+
+/// Whether a CPU was stopped while it did its work: one that panicked too, or was stopped on its way up,
+/// was somewhere else.
+fn from_work(facts: &Facts, saved: &Saved) -> bool {
+    matches!(saved.rung, Rung::Ipi | Rung::Nmi) && facts.expect.workload != Some(false)
+}
+
 /// No parked CPU has counted on since the end of the stop, nor does it while the guest runs on.
 pub fn heartbeats(name: &'static str, facts: &Facts) -> Check {
     let expected = "still since the end of the stop, 10 ms and more later";
@@ -158,11 +167,18 @@ pub fn heartbeats(name: &'static str, facts: &Facts) -> Check {
         return facts.missing(name, "the clock at the end of the stop in the record");
     }
     let mut faults = Vec::new();
-    for (slot, later) in parked(&record).zip(parked(&later)) {
+    for slot in parked(&record) {
         let at_stop = slot.word(slot::OWNER_HEARTBEAT);
-        let (now, then) = (slot.word(slot::HEARTBEAT), later.word(slot::HEARTBEAT));
-        if now != at_stop || then != at_stop {
+        let now = slot.word(slot::HEARTBEAT);
+        let then = later.slots().find(|later| later.cpu == slot.cpu).map(|later| later.word(slot::HEARTBEAT));
+        if now != at_stop || then != Some(at_stop) {
+            let then = then.map_or("gone".into(), |then| then.to_string());
             faults.push(format!("CPU {}: {at_stop} at the stop, then {now}, then {then}", slot.cpu));
+        }
+        let stopped_at_work = slot.saved().ok().flatten().is_some_and(|saved| from_work(facts, &saved));
+        if stopped_at_work && at_stop <= LEAST_BEATS {
+            faults
+                .push(format!("CPU {}: {at_stop} at the stop, which is not the work of its load", slot.cpu));
         }
     }
     Check::without_faults(name, expected, faults, format!("{} still", parked(&record).count()))
@@ -204,24 +220,30 @@ fn misplaced(facts: &Facts, record: &RecordView, slot: &CpuSlot, saved: &Saved) 
     if !saved.registers().any(|word| word == saved.pc) || !saved.registers().any(|word| word == saved.sp) {
         return Some(format!("CPU {cpu}: pc and sp are not among its register words"));
     }
-    // A CPU that panicked too, or was stopped on its way up, was somewhere else.
-    let stopped_at_work = matches!(saved.rung, Rung::Ipi | Rung::Nmi);
-    if !stopped_at_work || facts.expect.workload == Some(false) {
+    // In a trap entry the stack pointer may not be set up yet.
+    if !saved.lost && !symbols.writable().is_some_and(|writable| writable.contains(&saved.sp)) {
+        return Some(format!("CPU {cpu}: its stack pointer {:#x} is in no memory of the kernel", saved.sp));
+    }
+    if !from_work(facts, saved) {
         return None;
     }
-    let outside = facts
-        .inspection()
-        .and_then(|inspection| inspection.outside_flag(cpu, record.big_endian()))
-        .unwrap_or(false);
     let at_work = within("workload", saved.pc)
         || saved.interrupted.is_some_and(|(pc, _)| within("workload", pc))
-        || outside;
+        || outside(facts, record, cpu);
     (!at_work).then(|| format!("CPU {cpu} was at {at}, not at its work"))
 }
 
-/// Every CPU that was stopped in the load's own section has its own value in the witness register.
+/// Whether a CPU said that it was out of the load's own section.
+fn outside(facts: &Facts, record: &RecordView, cpu: usize) -> bool {
+    let flag = facts.inspection().and_then(|look| look.outside_flag(cpu, record.big_endian()));
+    flag.unwrap_or(false)
+}
+
+/// Every CPU that was stopped in the load's own section has its own value in the witness register. One that
+/// was in a call out of it has the value where the callee has kept it for its caller: in a register or on
+/// the stack, which the runner reads out of memory itself. So every CPU at work is looked at.
 pub fn witness(name: &'static str, facts: &Facts) -> Check {
-    let expected = "CPU number xor nonce in the witness register";
+    let expected = "CPU number xor nonce, kept by every CPU that was at work";
     let Some(record) = facts.record() else { return not_seen(name) };
     let Some(workload) = facts.symbols.range("workload") else {
         return Check::fail(
@@ -238,7 +260,20 @@ pub fn witness(name: &'static str, facts: &Facts) -> Check {
         let found = match saved.interrupted {
             _ if workload.contains(&saved.pc) => saved.witness,
             Some((pc, witness)) if workload.contains(&pc) => witness,
-            _ => continue,
+            _ if !from_work(facts, &saved) || !outside(facts, &record, slot.cpu) => continue,
+            Some((_, witness)) if witness == wanted => witness,
+            _ => {
+                let kept = saved.registers().any(|word| word == wanted)
+                    || facts
+                        .inspection()
+                        .is_some_and(|look| look.on_stack(slot.cpu, wanted, record.big_endian()));
+                if !kept {
+                    let what = "in no register and not on the stack of its call out of the load";
+                    faults.push(format!("CPU {}: {wanted:016x} is {what}", slot.cpu));
+                }
+                looked += 1;
+                continue;
+            }
         };
         looked += 1;
         if found != wanted {
@@ -247,10 +282,12 @@ pub fn witness(name: &'static str, facts: &Facts) -> Check {
             faults.push(format!("CPU {}: its value is not among its register words", slot.cpu));
         }
     }
-    Check::without_faults(
-        name,
-        expected,
-        faults,
-        format!("right on {looked} of {looked} in the load's section"),
-    )
+    let at_work = parked(&record)
+        .filter_map(|slot| slot.saved().ok().flatten())
+        .filter(|saved| from_work(facts, saved))
+        .count();
+    if looked == 0 && at_work > 0 {
+        faults.push(format!("none of {at_work} CPUs could be looked at"));
+    }
+    Check::without_faults(name, expected, faults, format!("right on {looked} of {looked} at work"))
 }

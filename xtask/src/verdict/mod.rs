@@ -9,6 +9,7 @@
 //! failure, of the check that is closest to the cause.
 
 pub mod cpus;
+mod jump;
 mod record;
 mod steps;
 mod stream;
@@ -179,7 +180,7 @@ pub const NAMES: [&str; CHECKS.len()] = {
 
 type Judge = fn(&'static str, &Facts) -> Check;
 
-const CHECKS: [(&str, Judge); 19] = [
+const CHECKS: [(&str, Judge); 20] = [
     ("events", stream::events),
     ("ending", stream::ending),
     ("config", stream::config),
@@ -190,6 +191,7 @@ const CHECKS: [(&str, Judge); 19] = [
     ("reentries", steps::reentries),
     ("final", stream::last_action),
     ("bound", steps::bound),
+    ("jump", jump::jump),
     ("capture", stream::capture),
     ("record-intact", record::intact),
     ("record-vs-capture", record::versus_capture),

@@ -2,6 +2,7 @@
 //! A check that cannot fail is a defect.
 
 pub mod fixture;
+mod parked;
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crash_record::layout::{self, header, slot};
 use crash_record::names::{CpuState, EntryKind, Outcome as StepOutcome, Rung, Step};
 
 use super::*;
-use fixture::{NONCE, OWNER, PARK, Record, Run, WORK};
+use fixture::{Record, Run, WORK};
 
 /// Spoils a good run and requires exactly these checks to go red.
 #[track_caller]
@@ -191,14 +192,14 @@ fn capture() {
     red(
         |run| {
             let fail = vec![("check", "record".to_owned()), ("detail", "none".to_owned())];
-            run.said.insert(10, (Stream::Capture, 0, 2, "fail", fail));
+            run.said.insert(11, (Stream::Capture, 0, 2, "fail", fail));
         },
         &["capture"],
     );
     red(
         |run| {
-            let again = run.said[10].clone();
-            run.said.insert(11, again);
+            let again = run.said[11].clone();
+            run.said.insert(12, again);
         },
         &["capture"],
     );
@@ -297,111 +298,25 @@ fn cpu_states() {
 }
 
 #[test]
-fn parked_pc() {
-    let verdict = red(|run| run.registers = run.registers.replace("PC=1801", "PC=1c04"), &["parked-pc"]);
-    assert_eq!(verdict.red().next().unwrap().found, "CPU 1 is at 0x1c04 (in workload)");
-    red(|run| run.registers = run.registers.replace("CPU#2", "CPU#7"), &["parked-pc"]);
-    // A warden may poll, but not work.
-    let warden = |run: &mut Run| run.record.set(1, slot::ROLE, 1);
+fn jump() {
+    // In the first kernel, in no kernel, and where nobody knows.
+    let verdict = red(|run| run.owner_at = Some(0xa00), &["jump"]);
+    let found = &verdict.red().next().unwrap().found;
+    assert_eq!(found, "the owner executes at physical 0xa00, in the first kernel: 0x1800 (in park)");
+    red(|run| run.owner_at = Some(0x1_2200), &["jump"]);
+    red(|run| run.owner_at = None, &["jump"]);
+    // The first kernel plays the capture kernel, and lies about where it is.
+    red(|run| run.say("capture", "base", "0x200"), &["jump"]);
+    red(|run| run.say("capture", "base", "0x300"), &["jump"]);
+    red(|run| run.say("boot", "base", "0x10200"), &["jump"]);
+    red(|run| run.say("capture", "build", "b2"), &["jump"]);
+    red(|run| run.forget("capture"), &["jump"]);
     red(
         |run| {
-            warden(run);
-            run.registers = run.registers.replace("PC=1801", "PC=2000");
+            let again = run.said[9].clone();
+            run.said.insert(10, again);
         },
-        &[],
+        &["jump"],
     );
-    red(
-        |run| {
-            warden(run);
-            run.registers = run.registers.replace("PC=1801", "PC=1c04");
-        },
-        &["parked-pc"],
-    );
-    // The owner may be anywhere.
-    red(|run| run.registers = run.registers.replace("PC=1800", "PC=9"), &[]);
-    red(|run| run.symbols.retain(|(name, _)| *name != "__park_end"), &["parked-pc"]);
-}
-
-#[test]
-fn heartbeats() {
-    // It counts on between the stop and the first look, or only between the two looks.
-    red(|run| run.record.set(1, slot::HEARTBEAT, 2000), &["heartbeats"]);
-    red(|run| run.later.set(2, slot::HEARTBEAT, 2000), &["heartbeats"]);
-    red(|run| run.spoil(|record| record.0[header::STOPPED_AT] = 0), &["heartbeats"]);
-    // The owner's own may.
-    red(|run| run.later.set(OWNER, slot::HEARTBEAT, 2000), &[]);
-}
-
-#[test]
-fn registers() {
-    red(|run| run.spoil(|record| record.set(1, slot::COMMIT, 0)), &["registers"]);
-    let moved = |pc: u64| move |run: &mut Run| run.spoil(move |record| record.registers(1, pc, 1 ^ NONCE));
-    red(moved(0x9000), &["registers"]);
-    red(moved(PARK), &["registers"]);
-    red(moved(0x2000), &["registers"]);
-    // In kernel text but out of the load: only if the load says so, or if the load was interrupted.
-    red(
-        |run| {
-            moved(0x2000)(run);
-            run.outside[4] = 1;
-        },
-        &[],
-    );
-    let interrupted = |witness: u64| {
-        move |record: &mut Record| {
-            record.registers(1, 0x2000, 7);
-            record.set(1, slot::INTERRUPTED, 1);
-            record.set(1, slot::INTERRUPTED_PC, WORK);
-            record.set(1, slot::INTERRUPTED_WITNESS, witness);
-            record.seal(1);
-        }
-    };
-    red(|run| run.spoil(interrupted(1 ^ NONCE)), &[]);
-    red(|run| run.spoil(interrupted(7)), &["witness"]);
-    // A signal inside a trap entry, which lies outside the image: only with a place in the load beside it.
-    let lost = |how: u64, near: u64| {
-        move |record: &mut Record| {
-            record.registers(1, 0x9000, 7);
-            record.set(1, slot::INTERRUPTED, how);
-            record.set(1, slot::INTERRUPTED_PC, near);
-            record.set(1, slot::INTERRUPTED_WITNESS, 1 ^ NONCE);
-            record.seal(1);
-        }
-    };
-    red(|run| run.spoil(lost(slot::LOST, WORK)), &[]);
-    red(|run| run.spoil(lost(slot::LOST, 0x9000)), &["registers"]);
-    red(|run| run.spoil(lost(slot::IN_HANDLER, WORK)), &["registers"]);
-    // Somewhere in kernel text is enough where no load is expected, and for who panicked too.
-    red(
-        |run| {
-            run.scenario = run.scenario.replace("owner = 0", "owner = 0\nworkload = false");
-            moved(0x2000)(run);
-        },
-        &[],
-    );
-    red(
-        |run| {
-            run.spoil(|record| {
-                record.set(1, slot::RUNG, Rung::LostClaim.number().into());
-                record.registers(1, 0x2000, 0);
-            });
-        },
-        &[],
-    );
-    // The words themselves are empty.
-    red(
-        |run| {
-            run.spoil(|record| {
-                record.set(1, slot::REGISTER_COUNT, 0);
-                record.seal(1);
-            });
-        },
-        &["registers", "witness"],
-    );
-}
-
-#[test]
-fn witness() {
-    red(|run| run.spoil(|record| record.registers(1, WORK, 2 ^ NONCE)), &["witness"]);
-    red(|run| run.symbols.retain(|(name, _)| *name != "__workload_end"), &["registers", "witness"]);
+    red(|run| run.symbols.retain(|(name, _)| *name != "__image_end"), &["jump"]);
 }

@@ -1,5 +1,6 @@
 //! A made-up run that can be spoilt in one place.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ target = "t"
 [memory]
 default_mib = 64
 minimum_mib = 32
+step_mib = 16
 [cpus]
 default = 4
 maximum = 8
@@ -33,6 +35,7 @@ maximum = 8
 binary = "q"
 environment = "Q"
 kernel_arguments = []
+command_line_max = 400
 [[qemu.accel]]
 name = "a"
 [[qemu.firmware]]
@@ -163,6 +166,8 @@ pub struct Run {
     pub later: Record,
     pub registers: String,
     pub outside: Vec<u8>,
+    pub owner_at: Option<u64>,
+    pub stacks: BTreeMap<usize, Vec<u8>>,
     pub ended: Ended,
     pub shutdowns: Vec<String>,
     pub stop: Stop,
@@ -184,7 +189,7 @@ impl Run {
         let steps = "claim:done,announce:done,stop:done,kexec-post:leaving";
         use Stream::{Boot, Capture, Panic};
         let said = vec![
-            said(Boot, 1, "boot", &[("cpus", "3"), ("nonce", &nonce)]),
+            said(Boot, 1, "boot", &[("cpus", "3"), ("nonce", &nonce), ("base", "0x200"), ("build", "b1")]),
             said(Boot, 2, "ready", &[("cpus", "3")]),
             said(Panic, 1_000_000, "claim", &[("reason", "rust-panic"), ("scale", "2")]),
             said(Panic, 1_100_000, "end", &[("step", "announce"), ("outcome", "done")]),
@@ -193,6 +198,7 @@ impl Run {
             said(Panic, 1_400_000, "end", &[("step", "stop"), ("outcome", "done")]),
             said(Panic, 1_500_000, "notifier", &[("class", "inform"), ("name", "log"), ("outcome", "done")]),
             said(Panic, 1_600_000, "end", &[("step", "kexec-post"), ("outcome", "leaving")]),
+            said(Capture, 1, "capture", &[("base", "0x10200"), ("build", "b1")]),
             said(Capture, 1, "found", &[("nonce", &nonce), ("cpus", "3")]),
             said(
                 Capture,
@@ -211,6 +217,8 @@ impl Run {
             record,
             registers,
             outside: vec![0; layout::MAX_SLOTS * 4],
+            owner_at: Some(0x10a00),
+            stacks: BTreeMap::new(),
             ended: Ended::Exit(33),
             shutdowns: Vec::new(),
             stop: Stop::IpiNmi,
@@ -218,6 +226,10 @@ impl Run {
             held: true,
             problems: Vec::new(),
             symbols: vec![
+                ("__image_start", 0x1000),
+                ("__image_end", 0x9000),
+                ("__data_start", 0x6000),
+                ("__data_end", 0x8000),
                 ("__text_start", 0x1000),
                 ("__text_end", 0x3000),
                 ("__park_start", PARK),
@@ -295,6 +307,8 @@ impl Run {
             outside: Some(self.outside.clone()),
             registers: self.registers.clone(),
             registers_later: self.registers.clone(),
+            owner_at: self.owner_at,
+            stacks: self.stacks.clone(),
         };
         let evidence = Evidence {
             log,

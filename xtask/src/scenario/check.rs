@@ -1,0 +1,122 @@
+//! What a scenario may expect: only names that the kernel knows, so that a misspelt one is a mistake in
+//! the file and not a red run.
+
+use std::path::Path;
+
+use anyhow::Result;
+use crash_record::names::{Class, CpuState, Outcome, Rung, Step};
+
+use super::{Expect, Kexec, Scenario, value_name};
+use crate::data;
+use crate::machine::Machine;
+
+/// A mistake in `[expect]`: the key, the value in it if it is one of several, and a message.
+#[derive(Debug)]
+pub struct Mistake {
+    pub key: &'static str,
+    pub value: Option<String>,
+    pub message: String,
+}
+
+/// Actions of the `final` event.
+const ACTIONS: [&str; 3] = ["reboot", "poweroff", "halt"];
+
+fn mistake(key: &'static str, value: Option<&str>, message: String) -> Result<(), Mistake> {
+    Err(Mistake { key, value: value.map(str::to_owned), message })
+}
+
+/// Requires that a name is one of the known ones. `value` is what it is a part of.
+fn known(key: &'static str, value: &str, what: &str, name: &str, all: &[&str]) -> Result<(), Mistake> {
+    if all.contains(&name) {
+        return Ok(());
+    }
+    mistake(key, Some(value), format!("no {what} `{name}`. There are: {}", all.join(", ")))
+}
+
+macro_rules! names {
+    ($type:ident) => {
+        &$type::ALL.iter().map(|value| value.name()).collect::<Vec<_>>()
+    };
+}
+
+impl Expect {
+    /// Finds what a run could not be judged by.
+    pub(super) fn check(&self, kexec: Kexec) -> Result<(), Mistake> {
+        let kexec = value_name(kexec);
+        if self.ending.is_none() {
+            let message = format!("missing for --kexec {kexec}: every run has to end in a known way");
+            return mistake("ending", None, message);
+        }
+        if self.steps.is_none() {
+            return mistake("steps", None, format!("missing for --kexec {kexec}"));
+        }
+        for item in self.steps.iter().flatten() {
+            let Some((step, outcome)) = item.split_once(':') else {
+                return mistake("steps", Some(item), format!("`{item}` is not of the form name:outcome"));
+            };
+            known("steps", item, "step", step, names!(Step))?;
+            known("steps", item, "outcome", outcome, names!(Outcome))?;
+        }
+        for item in self.notifiers.iter().flatten() {
+            let parts = item.split_once('/').and_then(|(class, rest)| Some((class, rest.split_once(':')?)));
+            let Some((class, (_, outcome))) = parts else {
+                let message = format!("`{item}` is not of the form class/name:outcome");
+                return mistake("notifiers", Some(item), message);
+            };
+            known("notifiers", item, "class", class, names!(Class))?;
+            known("notifiers", item, "outcome", outcome, names!(Outcome))?;
+        }
+        if let Some(state) = &self.cpu_states {
+            known("cpu_states", state, "state", state, names!(CpuState))?;
+        }
+        for (key, table) in [("cpu_state", &self.cpu_state), ("rung", &self.rung)] {
+            if let Some(odd) = table.keys().find(|cpu| cpu.parse::<usize>().is_err()) {
+                return mistake(key, None, format!("`{odd}` is not the number of a CPU"));
+            }
+        }
+        for state in self.cpu_state.values() {
+            known("cpu_state", state, "state", state, names!(CpuState))?;
+        }
+        for rung in self.rung.values() {
+            known("rung", rung, "rung", rung, names!(Rung))?;
+        }
+        if let Some(action) = &self.action {
+            known("action", action, "action", action, &ACTIONS)?;
+        }
+        Ok(())
+    }
+}
+
+impl Scenario {
+    /// Checks what this file says about machines. One that cannot be read is somebody else's mistake.
+    pub fn fits(
+        &self,
+        machines: &[String],
+        load: impl Fn(&str) -> Option<Machine>,
+        text: &str,
+        shown: &Path,
+    ) -> Result<()> {
+        if let Some(odd) = self.machines.iter().find(|name| !machines.contains(name)) {
+            let message = format!("no machine `{odd}`. There are: {}", machines.join(", "));
+            return Err(data::mistake_in(text, shown, "machines", Some(odd), &message));
+        }
+        let meant = |name: &&String| self.machines.is_empty() || self.machines.contains(name);
+        let machines: Vec<_> = machines.iter().filter(meant).filter_map(|name| load(name)).collect();
+        let accels: Vec<_> = machines.iter().flat_map(|machine| &machine.qemu.accel).collect();
+        let known = |name: &String| accels.iter().any(|accel| accel.name == *name);
+        if let Some(odd) = self.accels.iter().find(|name| !accels.is_empty() && !known(name)) {
+            let message = format!("no machine of this scenario has an accelerator `{odd}`");
+            return Err(data::mistake_in(text, shown, "accels", Some(odd), &message));
+        }
+        for &kexec in &self.kexec {
+            let ending = self.expect.resolve(kexec).ending.unwrap_or_default();
+            if let Some(machine) = machines.iter().find(|machine| !machine.ending.contains_key(&ending)) {
+                let known: Vec<_> = machine.ending.keys().map(String::as_str).collect();
+                let message =
+                    format!("machines/{}.toml has no `{ending}`; it has: {}", machine.name, known.join(", "));
+                return Err(data::mistake_in(text, shown, "ending", Some(&ending), &message));
+            }
+        }
+        Ok(())
+    }
+}

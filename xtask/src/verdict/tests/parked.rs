@@ -1,0 +1,187 @@
+//! The checks on parked CPUs.
+
+use super::*;
+use fixture::{NONCE, OWNER, PARK, Record, WORK};
+
+#[test]
+fn parked_pc() {
+    let verdict = red(|run| run.registers = run.registers.replace("PC=1801", "PC=1c04"), &["parked-pc"]);
+    assert_eq!(verdict.red().next().unwrap().found, "CPU 1 is at 0x1c04 (in workload)");
+    red(|run| run.registers = run.registers.replace("CPU#2", "CPU#7"), &["parked-pc"]);
+    // A warden may poll, but not work.
+    let warden = |run: &mut Run| run.record.set(1, slot::ROLE, 1);
+    red(
+        |run| {
+            warden(run);
+            run.registers = run.registers.replace("PC=1801", "PC=2000");
+        },
+        &[],
+    );
+    red(
+        |run| {
+            warden(run);
+            run.registers = run.registers.replace("PC=1801", "PC=1c04");
+        },
+        &["parked-pc"],
+    );
+    // The owner may be anywhere.
+    red(|run| run.registers = run.registers.replace("PC=1800", "PC=9"), &[]);
+    red(|run| run.symbols.retain(|(name, _)| *name != "__park_end"), &["parked-pc"]);
+}
+
+#[test]
+fn heartbeats() {
+    // It counts on between the stop and the first look, or only between the two looks.
+    red(|run| run.record.set(1, slot::HEARTBEAT, 2000), &["heartbeats"]);
+    red(|run| run.later.set(2, slot::HEARTBEAT, 2000), &["heartbeats"]);
+    red(|run| run.spoil(|record| record.0[header::STOPPED_AT] = 0), &["heartbeats"]);
+    // A CPU that was stopped at work has worked; one that panicked too need not have.
+    let idle = |run: &mut Run, rung: Rung| {
+        run.spoil(move |record| {
+            record.set(1, slot::HEARTBEAT, 100);
+            record.set(1, slot::OWNER_HEARTBEAT, 100);
+            record.set(1, slot::RUNG, rung.number().into());
+            record.seal(1);
+        });
+    };
+    red(|run| idle(run, Rung::Ipi), &["heartbeats"]);
+    red(|run| idle(run, Rung::LostClaim), &[]);
+    // CPU 1 is not parked any more at the second look: CPU 2 is still compared with itself.
+    red(|run| run.later.set(1, slot::OWNER_STATE, CpuState::Missing.number().into()), &["record-intact"]);
+    // The owner's own may.
+    red(|run| run.later.set(OWNER, slot::HEARTBEAT, 2000), &[]);
+}
+
+#[test]
+fn registers() {
+    red(|run| run.spoil(|record| record.set(1, slot::COMMIT, 0)), &["registers"]);
+    let moved = |pc: u64| move |run: &mut Run| run.spoil(move |record| record.registers(1, pc, 1 ^ NONCE));
+    red(moved(0x9000), &["registers"]);
+    red(moved(PARK), &["registers"]);
+    red(moved(0x2000), &["registers"]);
+    // In kernel text but out of the load: only if the load says so, or if the load was interrupted.
+    red(
+        |run| {
+            moved(0x2000)(run);
+            run.outside[4] = 1;
+        },
+        &[],
+    );
+    let interrupted = |witness: u64| {
+        move |record: &mut Record| {
+            record.registers(1, 0x2000, 7);
+            record.set(1, slot::INTERRUPTED, 1);
+            record.set(1, slot::INTERRUPTED_PC, WORK);
+            record.set(1, slot::INTERRUPTED_WITNESS, witness);
+            record.seal(1);
+        }
+    };
+    red(|run| run.spoil(interrupted(1 ^ NONCE)), &[]);
+    red(|run| run.spoil(interrupted(7)), &["witness"]);
+    // A signal inside a trap entry, which lies outside the image: only with a place in the load beside it.
+    let lost = |how: u64, near: u64| {
+        move |record: &mut Record| {
+            record.registers(1, 0x9000, 7);
+            record.set(1, slot::INTERRUPTED, how);
+            record.set(1, slot::INTERRUPTED_PC, near);
+            record.set(1, slot::INTERRUPTED_WITNESS, 1 ^ NONCE);
+            record.seal(1);
+        }
+    };
+    red(|run| run.spoil(lost(slot::LOST, WORK)), &[]);
+    red(|run| run.spoil(lost(slot::LOST, 0x9000)), &["registers"]);
+    red(|run| run.spoil(lost(slot::IN_HANDLER, WORK)), &["registers"]);
+    // A stack pointer to nowhere.
+    red(
+        |run| {
+            run.spoil(|record| {
+                record.set(1, slot::SP, 0xdead);
+                record.set(1, slot::REGISTERS + 2, 0xdead);
+                record.seal(1);
+            });
+        },
+        &["registers"],
+    );
+    red(|run| run.symbols.retain(|(name, _)| *name != "__data_end"), &["registers"]);
+    // Somewhere in kernel text is enough where no load is expected, and for who panicked too.
+    red(
+        |run| {
+            run.scenario = run.scenario.replace("owner = 0", "owner = 0\nworkload = false");
+            moved(0x2000)(run);
+        },
+        &[],
+    );
+    red(
+        |run| {
+            run.spoil(|record| {
+                record.set(1, slot::RUNG, Rung::LostClaim.number().into());
+                record.registers(1, 0x2000, 0);
+            });
+        },
+        &[],
+    );
+    // The words themselves are empty.
+    red(
+        |run| {
+            run.spoil(|record| {
+                record.set(1, slot::REGISTER_COUNT, 0);
+                record.seal(1);
+            });
+        },
+        &["registers", "witness"],
+    );
+}
+
+#[test]
+fn witness() {
+    red(|run| run.spoil(|record| record.registers(1, WORK, 2 ^ NONCE)), &["witness"]);
+    red(|run| run.symbols.retain(|(name, _)| *name != "__workload_end"), &["registers", "witness"]);
+}
+
+#[test]
+fn witness_out_of_the_section() {
+    // In a call out of the load, its own word says, the value is where the callee has kept it.
+    let out = |run: &mut Run, witness: u64| {
+        run.spoil(move |record| record.registers(1, 0x2000, witness));
+        run.outside[4] = 1;
+    };
+    let stack = |value: u64| [0, value, 0].into_iter().flat_map(u64::to_le_bytes).collect::<Vec<_>>();
+    red(|run| out(run, 1 ^ NONCE), &[]);
+    red(|run| out(run, 7), &["witness"]);
+    for (value, expected) in [(1 ^ NONCE, [].as_slice()), (2 ^ NONCE, &["witness"])] {
+        red(
+            |run| {
+                out(run, 7);
+                run.stacks.insert(1, stack(value));
+            },
+            expected,
+        );
+    }
+}
+
+#[test]
+fn a_check_of_nothing_is_not_green() {
+    // No CPU in the load's section, and none that says that it was out of it.
+    let nowhere = |run: &mut Run| {
+        run.spoil(|record| {
+            record.registers(1, 0x2000, 7);
+            record.registers(2, 0x2000, 7);
+        });
+    };
+    red(nowhere, &["registers", "witness"]);
+    red(
+        |run| {
+            nowhere(run);
+            run.scenario = run.scenario.replace("owner = 0", "owner = 0\nworkload = false");
+        },
+        &[],
+    );
+    // Nothing but lies: wherever they were, they did not work, and nothing is left of their values.
+    red(
+        |run| {
+            nowhere(run);
+            (run.outside[4], run.outside[8]) = (1, 1);
+        },
+        &["witness"],
+    );
+}
