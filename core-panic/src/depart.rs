@@ -47,7 +47,7 @@ impl<P: Platform> Panic<'_, P> {
         self.event(me, "end", &[("step", &step), ("outcome", &outcome), ("ns", &took), ("detail", &text)]);
         let handoff =
             Handoff { record: self.record.load(header::RECORD_BASE), record_len: RECORD_BYTES as u64 };
-        self.retire();
+        self.retire(me);
         failed(&kexec.jump(verified, &handoff))
     }
 
@@ -66,7 +66,7 @@ impl<P: Platform> Panic<'_, P> {
             self.watched(me, LINK_MS, || self.leave(me, *action));
         }
         self.event(me, "final", &[("action", &"halt")]);
-        self.retire();
+        self.retire(me);
         loop {
             self.platform.park_wait();
         }

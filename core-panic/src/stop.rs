@@ -10,6 +10,7 @@ use crash_record::names::{CpuState, Rung, Step};
 use hal::ipi::Ipi;
 use hal::nmi::{Nmi, SignalError, Strength};
 use hal::registers::{Registers, Snapshot};
+use hal::sync::Ordering;
 use hal::{CpuId, Platform};
 
 use crate::config::StopPolicy;
@@ -68,8 +69,9 @@ impl<P: Platform> Panic<'_, P> {
                 self.enter(&Cause { reason: "not-resumable", message: &"an NMI lost state" }, snapshot);
             }
         }
-        if owner == me || self.record.state(me) == CpuState::Parked {
-            self.record.store(header::EXTERNAL_NMIS, self.record.load(header::EXTERNAL_NMIS).wrapping_add(1));
+        // Also one that is about to park: what it is saving came first.
+        if owner == me || self.parking.load(Ordering::Acquire) & (1 << me.index()) != 0 {
+            self.record.count(header::EXTERNAL_NMIS);
             return Signal::Counted;
         }
         self.accept(me, owner, rung, snapshot);
@@ -95,6 +97,7 @@ impl<P: Platform> Panic<'_, P> {
     /// The park loop. Registers first, then the word that says so; then the CPU may watch the owner,
     /// and after that nothing ever again.
     pub(crate) fn park(&self, me: CpuId, rung: Rung, snapshot: &Snapshot<P::Registers>) -> ! {
+        self.parking.fetch_or(1 << me.index(), Ordering::AcqRel);
         self.record.save(me, rung, self.platform.now_ns(), snapshot);
         self.record.set_slot(me, slot::STATE, u64::from(CpuState::Parked.number()));
         self.stand_by(me);

@@ -78,6 +78,11 @@ impl RecordArea {
         }
     }
 
+    /// Counts a word of the header up by one: from any CPU and context.
+    pub fn count(&self, at: usize) {
+        self.add(at, 1);
+    }
+
     fn add(&self, at: usize, value: u64) -> u64 {
         self.words.get(at).map_or(u64::MAX, |word| word.fetch_add(value, Ordering::AcqRel))
     }
