@@ -34,10 +34,13 @@ pub enum State {
     Done,
     /// Nobody may fire any more: the owner is about to leave this kernel.
     Retired,
+    /// No shot was answered: a watcher is about to take the panic over, and the owner may not leave any
+    /// more.
+    Dead,
 }
 
-const STATES: [State; 6] =
-    [State::Idle, State::Running, State::Firing, State::Sent, State::Done, State::Retired];
+const STATES: [State; 7] =
+    [State::Idle, State::Running, State::Firing, State::Sent, State::Done, State::Retired, State::Dead];
 
 /// A generation and its state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,9 +125,17 @@ impl Deadline {
     }
 
     /// Owner: whatever there was for this generation is over. A watcher that is still between
-    /// `Firing` and `Sent` finds its word gone.
+    /// `Firing` and `Sent` finds its word gone. Does nothing once another generation runs: an owner that
+    /// comes back to life after a takeover must not switch off the watch over its heir.
     pub fn settle(&self, generation: u64, to: State) {
-        self.word.swap(Shot { generation, state: to }.word(), Ordering::AcqRel);
+        // A watcher changes the word at most twice per generation.
+        for _ in 0..4 {
+            let shot = self.now();
+            let dead = shot.state == State::Dead && to == State::Retired;
+            if dead || shot.generation != generation || self.change(shot, to) {
+                return;
+            }
+        }
     }
 
     /// Watcher: it is too late for this generation. True: send the NMI, then call
@@ -136,6 +147,14 @@ impl Deadline {
     /// Watcher: the NMI was sent.
     pub fn sent(&self, generation: u64) {
         self.change(Shot { generation, state: State::Firing }, State::Sent);
+    }
+
+    /// Watcher: no shot was answered. True: take the panic over; the owner has not left and cannot leave
+    /// from here on.
+    pub fn kill(&self, generation: u64) -> bool {
+        let shot = self.now();
+        let unanswered = matches!(shot.state, State::Firing | State::Sent | State::Dead);
+        shot.generation == generation && unanswered && self.change(shot, State::Dead)
     }
 
     /// NMI handler on the owner: is this the shot for what runs? Then abandon it. `now_ns` decides for

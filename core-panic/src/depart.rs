@@ -47,7 +47,7 @@ impl<P: Platform> Panic<'_, P> {
         self.event(me, "end", &[("step", &step), ("outcome", &outcome), ("ns", &took), ("detail", &text)]);
         let handoff =
             Handoff { record: self.record.load(header::RECORD_BASE), record_len: RECORD_BYTES as u64 };
-        self.retire();
+        self.retire(me);
         failed(&kexec.jump(verified, &handoff))
     }
 
@@ -68,7 +68,7 @@ impl<P: Platform> Panic<'_, P> {
         let (now, outcome) = (self.platform.now_ns(), Outcome::Leaving);
         self.entry(me, EntryKind::Step, Some(Step::Final), Some(outcome), now, 0, b"halt");
         self.event(me, "final", &[("action", &"halt")]);
-        self.retire();
+        self.retire(me);
         loop {
             self.platform.park_wait();
         }

@@ -73,6 +73,20 @@ impl From<Result<Detail, Detail>> for Ended {
     }
 }
 
+/// A count for each CPU.
+struct Counts([AtomicU32; hal::MAX_CPUS]);
+
+impl Counts {
+    #[cfg(not(loom))]
+    const fn new() -> Self {
+        Counts([const { AtomicU32::new(0) }; hal::MAX_CPUS])
+    }
+    #[cfg(loom)]
+    fn new() -> Self {
+        Counts(core::array::from_fn(|_| AtomicU32::new(0)))
+    }
+}
+
 /// The whole state of the panic path. One static per kernel.
 pub struct Panic<'a, P: Platform> {
     pub(crate) platform: &'a P,
@@ -80,10 +94,9 @@ pub struct Panic<'a, P: Platform> {
     pub(crate) claim: Claim,
     notifiers: &'a Registry,
     config: BindOnce<Config>,
-    /// Place in [`ORDER`] of the step that runs or comes next.
-    at: AtomicU32,
-    /// 1 while the step at `at` runs.
-    running: AtomicU32,
+    /// Twice the place in [`ORDER`] of the step that runs or comes next, plus 1 while it runs: one word, so
+    /// that whatever interrupts the end of a step cannot make it start again.
+    place: AtomicU32,
     /// Number + 1 of the notifier started last in this step; 0 if none was.
     notifier: AtomicU32,
     /// 1 while that notifier runs.
@@ -92,8 +105,12 @@ pub struct Panic<'a, P: Platform> {
     failures: AtomicU32,
     step_began: AtomicU64,
     notifier_began: AtomicU64,
-    /// Times that the owner entered, the first one included. Chooses the panic stack.
+    /// Times that an owner entered, the first one included.
     entries: AtomicU32,
+    /// Panic stacks that each CPU went through: the next entry takes the other one.
+    stacks: Counts,
+    /// CPUs, a bit each, that are on their way to the park loop or in it.
+    pub(crate) parking: AtomicU32,
     /// Re-entries since a step or a notifier started.
     depth: AtomicU32,
     /// Links of the final chain that were tried.
@@ -120,7 +137,7 @@ pub(crate) enum Entry<'j, R> {
     /// It panicked first.
     First(&'j Snapshot<R>),
     /// It was the owner already.
-    Again,
+    Again(&'j Snapshot<R>),
     /// The owner handed the panic over, or died.
     Heir { from: CpuId, dead: bool },
 }
@@ -143,14 +160,15 @@ impl<'a, P: Platform> Panic<'a, P> {
             claim: Claim::new(),
             notifiers,
             config: BindOnce::new(),
-            at: AtomicU32::new(0),
-            running: AtomicU32::new(0),
+            place: AtomicU32::new(0),
             notifier: AtomicU32::new(0),
             notifying: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             step_began: AtomicU64::new(0),
             notifier_began: AtomicU64::new(0),
             entries: AtomicU32::new(0),
+            stacks: Counts::new(),
+            parking: AtomicU32::new(0),
             depth: AtomicU32::new(0),
             links: AtomicU32::new(0),
             redirect_to: AtomicU32::new(0),
@@ -204,7 +222,7 @@ impl<'a, P: Platform> Panic<'a, P> {
         let me = self.platform.current();
         let entry = match self.claim.enter(me) {
             Entered::Owner => Entry::First(snapshot),
-            Entered::Again => Entry::Again,
+            Entered::Again => Entry::Again(snapshot),
             Entered::Lost(_) => self.park(me, Rung::LostClaim, snapshot),
         };
         self.go_on(me, Some(cause), entry)
@@ -212,14 +230,15 @@ impl<'a, P: Platform> Panic<'a, P> {
 
     /// On to a panic stack that the abandoned context, if there is one, did not use.
     pub(crate) fn go_on(&self, me: CpuId, cause: Option<&Cause<'_>>, entry: Entry<'_, P::Registers>) -> ! {
-        let stack = self.entries.fetch_add(1, Ordering::AcqRel);
+        self.entries.fetch_add(1, Ordering::AcqRel);
+        let stack = self.stacks.0.get(me.index()).map_or(0, |stack| stack.fetch_add(1, Ordering::AcqRel));
         self.platform.switch(stack as usize, begin, &Job { panic: self, me, cause, entry })
     }
 
     /// The gate before and after everything that can take long: whoever is no longer the owner parks
     /// here (P1). Between a takeover and this gate the old owner may still have been inside a step's
     /// body; that window cannot be closed without fencing the CPU off.
-    fn gate(&self, me: CpuId) {
+    pub(crate) fn gate(&self, me: CpuId) {
         if self.claim.owner() != Some(me) {
             self.park(me, Rung::LostClaim, &self.platform.capture())
         }
@@ -241,6 +260,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             }
         }
         let result = body();
+        self.gate(me);
         self.no_longer_watched(generation);
         self.gate(me);
         result
@@ -270,8 +290,9 @@ impl<'a, P: Platform> Panic<'a, P> {
         }
     }
 
-    /// Nobody may fire any more: called right before this kernel is left for another.
-    pub(crate) fn retire(&self) {
+    /// Nobody may fire any more: called right before this kernel is left for another. Does not return if a
+    /// warden has declared this CPU dead.
+    pub(crate) fn retire(&self, me: CpuId) {
         if let Ok(timer) = self.platform.timer() {
             timer.disarm();
         }
@@ -281,16 +302,33 @@ impl<'a, P: Platform> Panic<'a, P> {
             self.collect(generation);
         }
         self.deadline.settle(generation, State::Retired);
+        // The panic is about to be the warden's; unless the warden dies too.
+        let time = self.config().deadline_ns(1_000);
+        for _ in 0..time / P::LEAST_ITERATION_NS {
+            if self.deadline.now().state != State::Dead {
+                break;
+            }
+            self.gate(me);
+            self.platform.relax();
+        }
         self.wardens.dismiss();
+    }
+
+    /// Writes down who owns the panic and where it was. At a re-entry again: the first time may have been
+    /// cut short, and what is whole by then stays as it is.
+    fn own(&self, me: CpuId, now: u64, snapshot: &Snapshot<P::Registers>) {
+        self.record.store(header::OWNER, self.claim.raw());
+        if self.record.load(header::CLAIMED_AT) == 0 {
+            self.record.store(header::CLAIMED_AT, now);
+        }
+        self.record.save(me, Rung::None, now, snapshot);
+        self.record.set_slot(me, slot::STATE, u64::from(CpuState::Owner.number()));
     }
 
     fn first_entry(&self, me: CpuId, cause: &Cause<'_>, snapshot: &Snapshot<P::Registers>) {
         let now = self.platform.now_ns();
-        self.record.store(header::OWNER, self.claim.raw());
-        self.record.store(header::CLAIMED_AT, now);
         self.logged_at_claim.store(self.record.log_end(), Ordering::Release);
-        self.record.save(me, Rung::None, now, snapshot);
-        self.record.set_slot(me, slot::STATE, u64::from(CpuState::Owner.number()));
+        self.own(me, now, snapshot);
         self.entry(
             me,
             EntryKind::Reason,
@@ -305,7 +343,7 @@ impl<'a, P: Platform> Panic<'a, P> {
         self.event(me, "claim", &[("reason", &cause.reason), ("scale", &self.config().scale)]);
     }
 
-    fn reentry(&self, me: CpuId, cause: &Cause<'_>) {
+    fn reentry(&self, me: CpuId, cause: &Cause<'_>, snapshot: &Snapshot<P::Registers>) {
         let depth = self.depth.fetch_add(1, Ordering::AcqRel) + 1;
         let shot = self.deadline.now();
         self.deadline.settle(shot.generation, State::Done);
@@ -318,8 +356,9 @@ impl<'a, P: Platform> Panic<'a, P> {
         if depth >= ONLY_FINAL_AT {
             self.console_dead.store(1, Ordering::Release);
         }
-        self.print(b"\n");
         let now = self.platform.now_ns();
+        self.own(me, now, snapshot);
+        self.print(b"\n");
         let step = self.current().map(|spec| spec.step);
         let name = step.map_or("none", Step::name);
         if depth < ONLY_FINAL_AT {
@@ -362,7 +401,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             let number = (self.notifier.load(Ordering::Acquire) as usize).wrapping_sub(1);
             self.end_notifier(me, number, &ended);
         } else if let Some(spec) = self.current()
-            && self.running.load(Ordering::Acquire) == 1
+            && self.runs()
             && spec.action != Action::Final
         {
             self.end_step(me, spec, &ended);
@@ -371,7 +410,20 @@ impl<'a, P: Platform> Panic<'a, P> {
 
     /// The step that runs or comes next.
     fn current(&self) -> Option<&'static StepSpec> {
-        ORDER.get(self.at.load(Ordering::Acquire) as usize)
+        ORDER.get(self.place.load(Ordering::Acquire) as usize / 2)
+    }
+
+    /// Whether that step runs.
+    fn runs(&self) -> bool {
+        self.place.load(Ordering::Acquire) % 2 == 1
+    }
+
+    /// On to the next step. Returns whether this one ran. Does nothing if an heir has done it.
+    fn advance(&self) -> bool {
+        let place = self.place.load(Ordering::Acquire);
+        let next = (place | 1) + 1;
+        let _ = self.place.compare_exchange(place, next, Ordering::AcqRel, Ordering::Acquire);
+        place % 2 == 1
     }
 
     fn run(&self, me: CpuId, cause: Option<&Cause<'_>>) -> ! {
@@ -381,10 +433,10 @@ impl<'a, P: Platform> Panic<'a, P> {
                 self.watched(me, SETTLE_MS, || self.settle_late(me));
             }
             if !applies(spec, &self.config()) {
-                self.at.fetch_add(1, Ordering::AcqRel);
+                self.advance();
                 continue;
             }
-            if self.running.load(Ordering::Acquire) == 0 {
+            if !self.runs() {
                 if self.shortened(spec) {
                     let ended = Ended::skipped(format_args!("left out after repeated failures"));
                     self.end_step(me, spec, &ended);
@@ -453,15 +505,14 @@ impl<'a, P: Platform> Panic<'a, P> {
         self.notifier.store(0, Ordering::Release);
         self.failures.store(0, Ordering::Release);
         self.step_began.store(self.platform.now_ns(), Ordering::Release);
-        self.running.store(1, Ordering::Release);
+        self.place.fetch_or(1, Ordering::AcqRel);
         self.depth.store(0, Ordering::Release);
         self.event(me, "begin", &[("step", &spec.step)]);
     }
 
     fn end_step(&self, me: CpuId, spec: &StepSpec, ended: &Ended) {
-        let started = self.running.swap(0, Ordering::AcqRel) == 1;
         // Before anything else: if what follows fails, this step is over all the same.
-        self.at.fetch_add(1, Ordering::AcqRel);
+        let started = self.advance();
         let now = self.platform.now_ns();
         let began_at = if started { self.step_began.load(Ordering::Acquire) } else { now };
         let (step, outcome) = (spec.step, ended.outcome);
@@ -567,8 +618,9 @@ fn begin<P: Platform>(job: &Job<'_, '_, P>) -> ! {
             panic.inherit(me, *from, *dead);
             panic.run(me, None)
         }
-        (_, Some(cause)) => {
-            panic.reentry(me, cause);
+        (Entry::Again(snapshot), Some(cause)) => {
+            panic.withdraw(me);
+            panic.reentry(me, cause, snapshot);
             panic.run(me, None)
         }
         (_, None) => panic.run(me, None),

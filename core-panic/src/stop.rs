@@ -72,9 +72,10 @@ impl<P: Platform> Panic<'_, P> {
                 self.enter(&Cause { reason: "not-resumable", message: &"an NMI lost state" }, snapshot);
             }
         }
-        if owner == me || self.record.state(me) == CpuState::Parked {
+        // Also one that is about to park: what it is saving came first.
+        if owner == me || self.parking.load(Ordering::Acquire) & (1 << me.index()) != 0 {
             if rung == Rung::Nmi {
-                self.record.count_surplus_nmi();
+                self.record.count(header::SURPLUS_NMIS);
             }
             return Signal::Counted;
         }
@@ -101,6 +102,7 @@ impl<P: Platform> Panic<'_, P> {
     /// The park loop. Registers first, then the word that says so; then the CPU may watch the owner,
     /// and after that nothing ever again.
     pub(crate) fn park(&self, me: CpuId, rung: Rung, snapshot: &Snapshot<P::Registers>) -> ! {
+        self.parking.fetch_or(1 << me.index(), Ordering::AcqRel);
         self.record.save(me, rung, self.platform.now_ns(), snapshot);
         self.record.set_slot(me, slot::STATE, u64::from(CpuState::Parked.number()));
         self.stand_by(me);

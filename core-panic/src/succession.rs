@@ -24,6 +24,9 @@ impl<P: Platform> Panic<'_, P> {
         if target == me {
             return;
         }
+        if self.redirect_to.load(Ordering::Acquire) != 0 {
+            return self.note(me, Step::Stop, format_args!("not redirected: it was tried and cut short"));
+        }
         if self.record.state(target) != CpuState::Online {
             return self.note(me, Step::Stop, format_args!("not redirected: CPU {target} is not online"));
         }
@@ -47,6 +50,15 @@ impl<P: Platform> Panic<'_, P> {
             self.park(me, Rung::LostClaim, &self.platform.capture());
         }
         self.note(me, Step::Stop, format_args!("not redirected: CPU {target} did not answer"));
+    }
+
+    /// The owner enters again, perhaps in the middle of a redirect: from here on it wants the panic for
+    /// itself. Does not return if the target was faster.
+    pub(crate) fn withdraw(&self, me: CpuId) {
+        if self.redirect_to.load(Ordering::Acquire) != 0 {
+            self.claim.redirect(me, me);
+        }
+        self.gate(me);
     }
 
     /// A signal on a CPU that is not the owner: does it hand over the panic? Then this does not return.

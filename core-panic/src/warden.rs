@@ -49,9 +49,17 @@ impl Wardens {
         self.standby.store(0, Ordering::Release);
     }
 
+    fn leave(word: &AtomicU32, me: CpuId) {
+        let _ = word.compare_exchange(me.index() as u32 + 1, 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+
     fn claim(word: &AtomicU32, from: u32, me: CpuId) -> bool {
         let mine = me.index() as u32 + 1;
-        word.compare_exchange(from, mine, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        match word.compare_exchange(from, mine, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => true,
+            // It had the place already, and a fault threw it out of it.
+            Err(now) => now == mine,
+        }
     }
 }
 
@@ -91,6 +99,9 @@ impl<P: Platform> Panic<'_, P> {
                 self.watch_owner(me);
             }
         }
+        // An empty place says so: else nobody would look for another watcher.
+        Wardens::leave(&self.wardens.warden, me);
+        Wardens::leave(&self.wardens.standby, me);
         self.role(me, Role::None);
     }
 
@@ -112,7 +123,9 @@ impl<P: Platform> Panic<'_, P> {
                 seen = beats;
                 polls = Polls::start(self.platform.now_ns());
             } else if polls.poll::<P>(self.platform.now_ns()) >= self.config().deadline_ns(ANSWER_MS) {
-                return Wardens::claim(&self.wardens.warden, warden, me);
+                // The place is free when the warden took the panic over.
+                return Wardens::claim(&self.wardens.warden, warden, me)
+                    || Wardens::claim(&self.wardens.warden, 0, me);
             }
             self.platform.relax();
         }
@@ -136,6 +149,11 @@ impl<P: Platform> Panic<'_, P> {
                     if late && self.deadline.fire(watched) {
                         self.shoot(me, watched);
                     }
+                }
+                // A warden before this one, or this one before it was thrown out, began to fire and got no
+                // further.
+                State::Firing | State::Sent | State::Dead if !self.deadline.arrived(shot.generation) => {
+                    self.shoot(me, shot.generation);
                 }
                 _ => {}
             }
@@ -164,6 +182,8 @@ impl<P: Platform> Panic<'_, P> {
                 self.platform.relax();
             }
         }
-        self.take_over(me, owner);
+        if self.deadline.kill(generation) {
+            self.take_over(me, owner);
+        }
     }
 }

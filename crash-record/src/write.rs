@@ -85,6 +85,11 @@ impl RecordArea {
         }
     }
 
+    /// Counts a word of the header up by one: from any CPU and context.
+    pub fn count(&self, at: usize) {
+        self.add(at, 1);
+    }
+
     fn add(&self, at: usize, value: u64) -> u64 {
         self.words.get(at).map_or(u64::MAX, |word| word.fetch_add(value, Ordering::AcqRel))
     }
@@ -245,11 +250,6 @@ impl RecordArea {
         }
         let length = out.iter().position(|&byte| byte == 0).unwrap_or(out.len());
         Some((length, cpu, at))
-    }
-
-    /// Counts an NMI on a CPU that already played its part in the panic.
-    pub fn count_surplus_nmi(&self) {
-        self.add(header::SURPLUS_NMIS, 1);
     }
 
     /// Log lines reserved so far.

@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 use serde::Deserialize;
 
+use super::rules::SIMULATOR;
 use super::tree::Problem;
 use crate::error::{Classed, environment};
 use crate::toolchain;
@@ -79,8 +80,6 @@ fn objection(package: &str, dependency: &Dependency) -> Option<&'static str> {
         "crash-record" if name == "hal" && dependency.optional => None,
         "crash-record" => Some("the formats depend on nothing but, optionally, the atomics of `hal`"),
         "core-panic" if ours && (name == "hal" || name == "crash-record") => None,
-        // Cells that are bound once at boot and only looked at in a panic.
-        "core-panic" if name == "spin" && !ours => None,
         "core-panic" => Some("the panic sequence knows `hal` and `crash-record`, and no machine"),
         "xtask" if ours && name == "crash-record" && dependency.features.is_empty() => None,
         "xtask" if ours && name == "crash-record" => {
@@ -88,6 +87,8 @@ fn objection(package: &str, dependency: &Dependency) -> Option<&'static str> {
         }
         "xtask" if ours => Some("the runner shares formats with the kernel, not code"),
         "kernel" | "xtask" => None,
+        // The simulator is a port and the bench that runs the sequence on it.
+        SIMULATOR if matches!(name, "hal" | "core-panic" | "crash-record") || !ours => None,
         port if port.starts_with("arch-") => match (ours, name) {
             (false, _) | (true, "hal") => None,
             (true, "core-panic") => Some("a port does not know the panic sequence; `kernel` joins them"),
@@ -126,6 +127,8 @@ mod tests {
             ("crash-record", "zerocopy", false),
             ("core-panic", "arch-one", true),
             ("core-panic", "log", false),
+            ("core-panic", "spin", false),
+            ("arch-sim", "arch-one", true),
             ("arch-one", "core-panic", true),
             ("arch-one", "arch-two", true),
             ("arch-one", "crash-record", true),
@@ -142,7 +145,6 @@ mod tests {
         for (package, name, ours) in [
             ("core-panic", "hal", true),
             ("core-panic", "crash-record", true),
-            ("core-panic", "spin", false),
             ("arch-one", "hal", true),
             ("arch-one", "spin", false),
             ("kernel", "arch-one", true),

@@ -1,0 +1,446 @@
+//! The rows of the list of failure modes, staged on the simulated machine.
+//!
+//! A native row has a scenario, and on top of the promises, which hold for every run, a check of what is
+//! special about it: under every schedule. A pending row names the mechanism that it waits for.
+
+use core_panic::Config;
+use core_panic::config::{FinalAction, KexecMode, StopPolicy};
+use crash_record::layout::slot;
+use crash_record::names::{Class, CpuState, EntryKind, Outcome, Rung, Step};
+use crash_record::view::RecordView;
+use hal::CpuId;
+
+use crate::faults::{Call, Faults, What};
+use crate::scenario::{Body, Does, Scenario};
+use crate::world::{End, World};
+
+/// Looks at a run that is over.
+pub type Check = fn(&World) -> Result<(), String>;
+
+/// How far a row is.
+#[derive(Clone, Copy)]
+pub enum Status {
+    /// Staged here.
+    Native(fn() -> Scenario, Check),
+    /// Waits for this mechanism.
+    Pending(&'static str),
+}
+
+/// A row.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// Number in the list; a letter tells variants apart.
+    pub id: &'static str,
+    /// What is injected.
+    pub title: &'static str,
+    /// How far it is.
+    pub status: Status,
+}
+
+const fn native(id: &'static str, title: &'static str, scenario: fn() -> Scenario, check: Check) -> Case {
+    Case { id, title, status: Status::Native(scenario, check) }
+}
+
+const fn pending(id: &'static str, title: &'static str, mechanism: &'static str) -> Case {
+    Case { id, title, status: Status::Pending(mechanism) }
+}
+
+const OFF: Config = Config { kexec: KexecMode::Off, ..Config::DEFAULT };
+const POST: Config = Config { kexec: KexecMode::Post, ..Config::DEFAULT };
+const POLITE: Config = Config { stop: StopPolicy::IpiNmi, ..Config::DEFAULT };
+const REDIRECT: Config = Config { cpu: Some(1), ..Config::DEFAULT };
+
+/// All rows in their order.
+pub const CASES: &[Case] = &[
+    pending("1", "a stopped CPU holds a driver lock that a notifier wants", "locks"),
+    pending("2", "a stopped CPU holds the firmware lock", "firmware"),
+    pending("3", "the panicking CPU holds the firmware lock", "firmware"),
+    pending("4", "a CPU is stopped inside a firmware call", "firmware"),
+    pending("5", "reboot with the firmware lock held", "firmware"),
+    pending("6", "a stopped CPU holds the console lock", "locks"),
+    native(
+        "7",
+        "the message panics while it is formatted",
+        || message(What::Panic),
+        jumps_after_a_failed_announce,
+    ),
+    native(
+        "7b",
+        "the message faults while it is formatted",
+        || message(What::Fault),
+        jumps_after_a_failed_announce,
+    ),
+    native("7c", "the message never ends", || message(What::Hang), jumps_after_a_failed_announce),
+    pending("8", "console take-over in an unsafe register section", "locks"),
+    pending("9", "a runtime firmware lock is held", "firmware"),
+    pending("10", "a store's buffer lock is held", "persistence"),
+    native("11", "the target spins with interrupts off", masked, |world| {
+        jumped(world)?;
+        parked(world, 1, Rung::Nmi)?;
+        let signals = slot_of(world, 1, slot::OWNER_SIGNALS);
+        expect(signals == (1 << 32 | 1), || format!("both rungs were tried, the record says {signals:#x}"))
+    }),
+    native(
+        "12",
+        "the target ignores NMIs too",
+        || Scenario::new(3).faults(Faults { deaf: 2, ..Faults::NONE }),
+        |world| {
+            jumped(world)?;
+            state(world, 1, CpuState::Missing)?;
+            parked(world, 2, Rung::Nmi)
+        },
+    ),
+    native(
+        "13",
+        "the NMI is a maskable message",
+        || Scenario::new(2).faults(Faults { maskable_nmi: true, ..Faults::NONE }),
+        |world| {
+            jumped(world)?;
+            says(world, EntryKind::Note, "maskable")
+        },
+    ),
+    native(
+        "14",
+        "the target is in an NMI handler already",
+        || Scenario::new(2).faults(Faults { in_nmi: 2, ..Faults::NONE }),
+        |world| {
+            jumped(world)?;
+            state(world, 1, CpuState::Parked)
+        },
+    ),
+    native(
+        "15",
+        "NMIs merge in the latch",
+        || Scenario { external_nmis: 2, external_to: Some(1), ..Scenario::new(2) },
+        |world| {
+            jumped(world)?;
+            state(world, 1, CpuState::Parked)
+        },
+    ),
+    pending("16", "the target is in a guest", "virtualisation"),
+    pending("17", "the target is a hypervisor root", "virtualisation"),
+    native(
+        "18",
+        "an answer after the time to answer",
+        || Scenario { leaps: 2, early_ticks: 30, ..Scenario::new(3) },
+        done,
+    ),
+    native(
+        "19",
+        "a CPU comes online during the stop",
+        || Scenario::new(3).cpu(1, Body::Starts).cpu(2, Body::Starts),
+        jumped,
+    ),
+    native(
+        "20",
+        "two CPUs panic in the same cycle",
+        || Scenario::new(2).cpu(1, Body::Panics),
+        |world| {
+            jumped(world)?;
+            expect(world.oracle.committed == 3, || "registers of both are saved".into())
+        },
+    ),
+    native(
+        "20b",
+        "three CPUs panic, one in an NMI",
+        || Scenario::new(3).cpu(1, Body::Panics).cpu(2, Body::PanicsInNmi),
+        jumped,
+    ),
+    native(
+        "21",
+        "an NMI that panics hits the owner",
+        || Scenario { external_nmis: 2, external_to: Some(0), button_panics: true, ..Scenario::new(2) },
+        jumped,
+    ),
+    native(
+        "22",
+        "an NMI between the choice to redirect and the signal",
+        || Scenario { external_nmis: 1, external_to: Some(0), ..Scenario::new(2).config(REDIRECT) },
+        |world| {
+            jumped(world)?;
+            expect(world.oracle.owner == Some(1), || "the redirect arrives".into())
+        },
+    ),
+    native(
+        "23",
+        "the loser of a redirect races ahead",
+        || Scenario::new(3).config(REDIRECT).cpu(2, Body::Panics),
+        |world| {
+            jumped(world)?;
+            expect(world.oracle.owner == Some(1), || "the target goes on".into())
+        },
+    ),
+    native(
+        "24",
+        "the redirect target takes no signal",
+        || Scenario::new(3).config(REDIRECT).faults(Faults { deaf: 2, ..Faults::NONE }),
+        |world| {
+            jumped(world)?;
+            expect(world.oracle.owner == Some(0), || "the origin goes on".into())?;
+            says(world, EntryKind::Note, "did not answer")?;
+            state(world, 1, CpuState::Missing)
+        },
+    ),
+    native(
+        "24b",
+        "the redirect target answers in the last moment",
+        || Scenario { leaps: 2, early_ticks: 30, ..Scenario::new(2).config(REDIRECT) },
+        done,
+    ),
+    native(
+        "25",
+        "registers of the origin of a redirect",
+        || Scenario::new(2).config(REDIRECT),
+        |world| {
+            jumped(world)?;
+            expect(world.oracle.committed == 3, || "registers of origin and heir are saved".into())
+        },
+    ),
+    native("26", "a notifier faults", || bad(Does::Fault), contained),
+    native("27", "a notifier panics", || bad(Does::Panic), contained),
+    native("28", "a notifier spins", || bad(Does::Spin), contained),
+    native(
+        "28b",
+        "a notifier hangs, alone on the machine",
+        || Scenario { cpus: Scenario::new(1).cpus, ..bad(Does::Hang) },
+        contained,
+    ),
+    pending("28c", "the console hangs between two steps", "a watch over what lies between two bodies"),
+    native(
+        "29",
+        "a terminal notifier never returns",
+        || {
+            Scenario::new(2)
+                .config(OFF)
+                .notifier(Class::Terminal, Does::Hang)
+                .notifier(Class::Inform, Does::Work)
+        },
+        |world| {
+            ends(world, End::Rebooted)?;
+            expect(world.oracle.notified == 3, || "both were called".into())
+        },
+    ),
+    native(
+        "30",
+        "a notifier wants to silence the others",
+        || bad(Does::Skip),
+        |world| {
+            ends(world, End::Jumped)?;
+            expect(world.oracle.notified == 7, || "all were called".into())
+        },
+    ),
+    pending("31", "the list of notifiers is corrupted", "a check of the registry"),
+    native(
+        "32",
+        "the host is told before the jump",
+        || Scenario::new(2).config(POST).notifier(Class::Inform, Does::Work),
+        |world| {
+            jumped(world)?;
+            expect(world.oracle.notified == 1, || "the host was told".into())
+        },
+    ),
+    pending("33", "the image is being replaced", "image"),
+    native(
+        "34",
+        "the image's digest does not match",
+        || Scenario::new(2).faults(Faults { bad_digest: true, ..Faults::NONE }),
+        |world| {
+            ends(world, End::Rebooted)?;
+            outcome(world, Step::KexecPre, Outcome::Failed)
+        },
+    ),
+    native(
+        "35",
+        "the stop step is cut short and others were stopped",
+        || Scenario { machine_checks: 1, ..Scenario::new(3) },
+        done,
+    ),
+    native(
+        "36",
+        "one CPU enters the crash path alone by a button",
+        || Scenario { external_nmis: 1, button_panics: true, ..Scenario::new(2).cpu(0, Body::Works) },
+        |world| {
+            let calm = world.end == Some(End::Calm);
+            expect(calm || world.end == Some(End::Jumped), || format!("{:?}", world.end))
+        },
+    ),
+    native(
+        "37",
+        "the owner dies after it won",
+        || {
+            Scenario::new(3)
+                .config(POST)
+                .faults(Faults { deaf: 1, ..Faults::NONE })
+                .notifier(Class::Inform, Does::Hang)
+                .notifier(Class::PreReboot, Does::Work)
+        },
+        |world| {
+            jumped(world)?;
+            expect(world.oracle.owner != Some(0) && world.oracle.taken_over, || "somebody took over".into())?;
+            says(world, EntryKind::Ownership, "takeover")?;
+            expect(world.oracle.notified == 3, || "the path went on with the next notifier".into())
+        },
+    ),
+    native(
+        "38",
+        "the time base stands still",
+        || Scenario::new(3).faults(Faults { clock_stops: 1, deaf: 2, ..Faults::NONE }),
+        |world| {
+            jumped(world)?;
+            state(world, 1, CpuState::Missing)
+        },
+    ),
+    pending("39", "a hardware watchdog fires during the dump", "watchdog hardware"),
+    pending("40", "the watchdog is off and the path hangs", "watchdog hardware"),
+    native(
+        "41",
+        "the dump hangs after the stop",
+        || Scenario::new(2).faults(Faults::NONE.with(Call::Verify, 0, What::Hang)),
+        |world| {
+            ends(world, End::Rebooted)?;
+            outcome(world, Step::KexecPre, Outcome::Failed)
+        },
+    ),
+    native(
+        "42",
+        "a fault at any point, twice",
+        || {
+            let scenario = Scenario { machine_checks: 2, ..Scenario::new(2).config(POST) };
+            scenario.notifier(Class::Inform, Does::Talk).notifier(Class::PreReboot, Does::Work)
+        },
+        done,
+    ),
+    native("43", "a panic before anything is up", || Scenario::new(1).cpu(0, Body::PanicsEarly), jumped),
+    pending("44", "a stack overflow is the cause", "stacks: only metal has them"),
+    native(
+        "45",
+        "the final action works on the boot CPU only",
+        || {
+            let faults = Faults { reboot_only_on: 1, ..Faults::NONE };
+            Scenario::new(2).config(OFF).cpu(0, Body::Works).cpu(1, Body::Panics).faults(faults)
+        },
+        |world| ends(world, End::PoweredOff),
+    ),
+    pending("46", "a panic loop across boots", "persistence"),
+    native(
+        "47",
+        "stopped from a CPU that did not boot",
+        || Scenario::new(3).cpu(0, Body::Works).cpu(2, Body::Panics),
+        |world| {
+            jumped(world)?;
+            parked(world, 0, Rung::Nmi)?;
+            parked(world, 1, Rung::Nmi)
+        },
+    ),
+    native(
+        "48",
+        "the panic's own output panics",
+        || {
+            Scenario::new(2).faults(Faults::NONE.with(Call::Console, 1, What::Panic).with(
+                Call::Console,
+                9,
+                What::Panic,
+            ))
+        },
+        jumped,
+    ),
+    native(
+        "48b",
+        "a final action other than the default, reached by failures",
+        || {
+            let config = Config { final_action: FinalAction::PowerOff, ..OFF };
+            Scenario::new(2).config(config).faults(Faults::NONE.with(Call::Message, 0, What::Panic))
+        },
+        |world| ends(world, End::PoweredOff),
+    ),
+];
+
+/// The row with this id.
+pub fn case(id: &str) -> Option<&'static Case> {
+    CASES.iter().find(|case| case.id == id)
+}
+
+fn message(what: What) -> Scenario {
+    Scenario::new(2).faults(Faults::NONE.with(Call::Message, 0, what))
+}
+
+fn masked() -> Scenario {
+    Scenario::new(2).config(POLITE).faults(Faults { masked: 2, ..Faults::NONE })
+}
+
+/// A notifier of this kind between two good ones.
+fn bad(does: Does) -> Scenario {
+    Scenario::new(2)
+        .config(POST)
+        .notifier(Class::Inform, Does::Talk)
+        .notifier(Class::Inform, does)
+        .notifier(Class::Inform, Does::Work)
+}
+
+fn contained(world: &World) -> Result<(), String> {
+    jumped(world)?;
+    expect(world.oracle.notified == 7, || "all were called".into())?;
+    let view = view(world)?;
+    let failed = view.entries().filter_map(Result::ok).any(|entry| {
+        entry.kind == EntryKind::Notifier
+            && entry.outcome == Some(Outcome::Failed)
+            && entry.text.starts_with("n01")
+    });
+    expect(failed, || "the record names the one that failed".into())
+}
+
+fn jumps_after_a_failed_announce(world: &World) -> Result<(), String> {
+    jumped(world)?;
+    outcome(world, Step::Announce, Outcome::Failed)
+}
+
+fn done(world: &World) -> Result<(), String> {
+    let done = [End::Jumped, End::Rebooted, End::PoweredOff, End::Halted];
+    expect(world.end.is_some_and(|end| done.contains(&end)), || format!("{:?}", world.end))
+}
+
+fn jumped(world: &World) -> Result<(), String> {
+    ends(world, End::Jumped)
+}
+
+fn ends(world: &World, end: End) -> Result<(), String> {
+    expect(world.end == Some(end), || format!("{end:?}, and it was {:?}", world.end))
+}
+
+fn slot_of(world: &World, cpu: usize, word: usize) -> u64 {
+    CpuId::new(cpu).map_or(0, |cpu| world.machine.record.slot(cpu, word))
+}
+
+fn state(world: &World, cpu: usize, expected: CpuState) -> Result<(), String> {
+    let number = slot_of(world, cpu, slot::OWNER_STATE);
+    expect(number == u64::from(expected.number()), || format!("CPU {cpu} {expected}, and it was {number}"))
+}
+
+fn parked(world: &World, cpu: usize, rung: Rung) -> Result<(), String> {
+    state(world, cpu, CpuState::Parked)?;
+    let number = slot_of(world, cpu, slot::RUNG);
+    expect(number == u64::from(rung.number()), || format!("CPU {cpu} stopped by {rung}, and it was {number}"))
+}
+
+fn view(world: &World) -> Result<RecordView<'_>, String> {
+    RecordView::parse(world.machine.record_bytes()).map_err(|error| error.to_string())
+}
+
+fn says(world: &World, kind: EntryKind, what: &str) -> Result<(), String> {
+    let view = view(world)?;
+    let found =
+        view.entries().filter_map(Result::ok).any(|entry| entry.kind == kind && entry.text.contains(what));
+    expect(found, || format!("the record says `{what}`"))
+}
+
+fn outcome(world: &World, step: Step, outcome: Outcome) -> Result<(), String> {
+    let view = view(world)?;
+    let found = view.entries().filter_map(Result::ok).any(|entry| {
+        entry.kind == EntryKind::Step && entry.step == Some(step) && entry.outcome == Some(outcome)
+    });
+    expect(found, || format!("step {step} ended as {outcome}"))
+}
+
+fn expect(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(format!("expected: {}", what())) }
+}

@@ -1,0 +1,46 @@
+//! The emergency console: a buffer, until it goes wrong.
+
+use hal::console::EmergencyConsole;
+
+use crate::faults::Call;
+use crate::oracle::Act;
+use crate::platform::{Sim, call};
+use crate::scheduler;
+use crate::world::{World, with};
+
+impl World {
+    /// The step that an event line is about, for the coverage.
+    fn stage_of(&mut self, line: &[u8]) {
+        if !line.starts_with(b"@mayday panic ") {
+            return;
+        }
+        let begins = line.windows(12).position(|part| part == b" begin step=");
+        let Some(at) = begins else { return };
+        let name = line[at + 12..].split(|byte| *byte == b' ').next().unwrap_or(b"");
+        let step = core::str::from_utf8(name).ok().and_then(crash_record::names::Step::from_name);
+        self.stage = step.map_or(0, |step| step.number().into());
+    }
+}
+
+impl EmergencyConsole for Sim {
+    fn write(&self, bytes: &[u8]) -> usize {
+        scheduler::hal_call(false);
+        with(|world| {
+            world.act(Act::Console);
+            world.stage_of(bytes);
+            if world.console.len() + bytes.len() <= world.console.capacity() {
+                world.console.extend_from_slice(bytes);
+            }
+            if bytes.first() == Some(&b'@') {
+                world.tell(|| String::from_utf8_lossy(bytes).trim_end().to_string());
+            }
+        });
+        match call(Call::Console) {
+            Some(_) => 0,
+            None => bytes.len(),
+        }
+    }
+    fn read(&self) -> Option<u8> {
+        None
+    }
+}

@@ -1,0 +1,104 @@
+//! The memory of the simulated machine: always at the same place, set back between runs.
+
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+
+use core_panic::notifier::Registration;
+use core_panic::{Panic, Registry};
+use crash_record::layout::{self, slot};
+use crash_record::write::{Identity, RecordArea};
+use hal::CpuId;
+
+use crate::MAX_CPUS;
+use crate::memory::{Memory, Watched};
+use crate::notifiers;
+use crate::platform::{SIM, Sim};
+use crate::scenario::Scenario;
+
+/// Physical address of the record, as it is handed to the next kernel.
+pub const RECORD_BASE: u64 = 0x5000;
+
+/// What the CPUs share.
+#[repr(C)]
+pub struct Machine {
+    /// The crash record.
+    pub record: RecordArea,
+    panic: UnsafeCell<MaybeUninit<Panic<'static, Sim>>>,
+    registry: UnsafeCell<Registry>,
+}
+
+impl Machine {
+    /// A machine of its own for this host thread. It is never freed: simulated code holds references
+    /// to it that last for ever, as it does to the statics of a kernel.
+    pub fn new() -> (&'static Machine, Memory) {
+        let machine: &'static Machine = Box::leak(Box::new(Machine {
+            record: RecordArea::new(),
+            panic: UnsafeCell::new(MaybeUninit::uninit()),
+            registry: UnsafeCell::new(Registry::new()),
+        }));
+        let base = std::ptr::from_ref(machine).addr();
+        let mut memory = Memory::new(base, size_of::<Machine>());
+        for cpu in 0..MAX_CPUS {
+            let word = |word: usize| ((layout::SLOTS_AT + cpu * layout::SLOT_WORDS + word) * 2) as u32;
+            memory.watch(word(slot::STATE), Watched::State(cpu as u8));
+            memory.watch(word(slot::COMMIT), Watched::Commit(cpu as u8));
+            for at in slot::BODY..slot::BODY_END {
+                memory.watch(word(at), Watched::Saved(cpu as u8));
+            }
+        }
+        (machine, memory)
+    }
+
+    /// The panic path.
+    pub fn panic(&self) -> &'static Panic<'static, Sim> {
+        // SAFETY: `reset` has written it, and writes it again only when no simulated code runs. The
+        // machine is leaked, so it lives for ever.
+        unsafe { (*self.panic.get().cast_const()).assume_init_ref() }
+    }
+
+    /// The record as bytes. Only between runs: no simulated CPU writes meanwhile.
+    pub fn record_bytes(&self) -> &[u8] {
+        let start = std::ptr::from_ref(&self.record).cast::<u8>();
+        // SAFETY: the record is `RECORD_BYTES` of atomics; whoever calls this runs on the host thread that the
+        // simulated CPUs run on, so none of them runs now.
+        unsafe { core::slice::from_raw_parts(start, layout::RECORD_BYTES) }
+    }
+
+    /// Sets everything back to the state after boot.
+    ///
+    /// # Safety
+    /// No simulated CPU of this machine is in the middle of anything, or will ever go on.
+    pub unsafe fn reset(&'static self, memory: &Memory, scenario: &Scenario) {
+        for id in memory.touched() {
+            self.record.store(*id as usize / 2, 0);
+        }
+        for at in 0..layout::HEADER_WORDS {
+            self.record.store(at, 0);
+        }
+        for cpu in CpuId::all().take(MAX_CPUS) {
+            self.record.set_slot(cpu, slot::STATE, 0);
+        }
+        self.record.set_up(&Identity {
+            nonce: 7,
+            build_id: 8,
+            machine: "sim",
+            cpus: scenario.count() as u64,
+            image_base: 0,
+            record_base: RECORD_BASE,
+        });
+        // SAFETY: by the caller's promise nobody looks at either; neither owns anything to drop.
+        unsafe {
+            self.registry.get().write(Registry::new());
+            (*self.panic.get()).write(Panic::new(&SIM, &self.record, &*self.registry.get()));
+        }
+        // SAFETY: just written, and from here on only shared.
+        let registry = unsafe { &*self.registry.get() };
+        for (number, spec) in scenario.notifiers.iter().enumerate() {
+            if let Some(spec) = spec {
+                let notifier = notifiers::notifier(number);
+                let _ = registry.register(Registration { class: spec.class, priority: 0, notifier });
+            }
+        }
+        self.panic().configure(scenario.config);
+    }
+}

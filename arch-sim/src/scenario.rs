@@ -1,0 +1,273 @@
+//! What is staged: a value, so that a seed or a row of a table makes one.
+
+use core_panic::Config;
+use core_panic::config::{FinalAction, KexecMode, StopPolicy};
+use crash_record::names::Class;
+
+use crate::MAX_CPUS;
+use crate::faults::{Call, Faults, What};
+use crate::random::Random;
+
+/// What a CPU does by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Body {
+    /// There is no such CPU.
+    Absent,
+    /// Works until it is stopped.
+    Works,
+    /// Panics.
+    Panics,
+    /// Panics in an NMI handler.
+    PanicsInNmi,
+    /// Comes up at any time, and works.
+    Starts,
+    /// Panics before it was published as online.
+    PanicsEarly,
+    /// Was started and never comes up.
+    Never,
+}
+
+/// What a notifier does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Does {
+    /// Its work.
+    Work,
+    /// Writes a line.
+    Talk,
+    /// Refuses.
+    Skip,
+    /// Reports a failure.
+    Fail,
+    /// Panics.
+    Panic,
+    /// Faults.
+    Fault,
+    /// Waits for ever, politely.
+    Spin,
+    /// Hangs.
+    Hang,
+    /// Lets time pass, less than its budget.
+    Slow,
+}
+
+/// A notifier.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct NotifierSpec {
+    /// Class.
+    pub class: Class,
+    /// What it does.
+    pub does: Does,
+}
+
+/// The most notifiers of a scenario.
+pub const MAX_NOTIFIERS: usize = 20;
+
+/// Everything about a run but its schedule.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// The CPUs.
+    pub cpus: [Body; MAX_CPUS],
+    /// The configuration of the panic path.
+    pub config: Config,
+    /// The notifiers in the order of their registration.
+    pub notifiers: [Option<NotifierSpec>; MAX_NOTIFIERS],
+    /// What is wrong with the machine.
+    pub faults: Faults,
+    /// NMIs from outside that may come, at any point.
+    pub external_nmis: u8,
+    /// CPU that they go to; any if `None`.
+    pub external_to: Option<u8>,
+    /// Whether an NMI from outside makes a CPU panic that takes it while there is none.
+    pub button_panics: bool,
+    /// Machine checks that may come, at any point, on any CPU.
+    pub machine_checks: u8,
+    /// Times that a little time may pass while somebody could run.
+    pub early_ticks: u8,
+    /// Times that a lot of time may pass.
+    pub leaps: u8,
+    /// Switches away from a CPU that could go on; unlimited if `None`.
+    pub preemptions: Option<u8>,
+    /// How often a working CPU does its work.
+    pub rounds: u8,
+}
+
+impl Scenario {
+    /// One CPU panics, `cpus - 1` work; nothing is wrong.
+    pub const fn new(cpus: usize) -> Scenario {
+        let mut bodies = [Body::Absent; MAX_CPUS];
+        let mut at = 0;
+        while at < cpus && at < MAX_CPUS {
+            bodies[at] = if at == 0 { Body::Panics } else { Body::Works };
+            at += 1;
+        }
+        Scenario {
+            cpus: bodies,
+            config: Config::DEFAULT,
+            notifiers: [None; MAX_NOTIFIERS],
+            faults: Faults::NONE,
+            external_nmis: 0,
+            external_to: None,
+            button_panics: false,
+            machine_checks: 0,
+            early_ticks: 0,
+            leaps: 0,
+            preemptions: None,
+            rounds: 1,
+        }
+    }
+
+    /// With this CPU doing that.
+    pub const fn cpu(mut self, cpu: usize, body: Body) -> Scenario {
+        self.cpus[cpu] = body;
+        self
+    }
+
+    /// With this configuration.
+    pub const fn config(mut self, config: Config) -> Scenario {
+        self.config = config;
+        self
+    }
+
+    /// With these faults.
+    pub const fn faults(mut self, faults: Faults) -> Scenario {
+        self.faults = faults;
+        self
+    }
+
+    /// With one more notifier; unchanged if there is no room.
+    pub const fn notifier(mut self, class: Class, does: Does) -> Scenario {
+        let mut at = 0;
+        while at < MAX_NOTIFIERS {
+            if self.notifiers[at].is_none() {
+                self.notifiers[at] = Some(NotifierSpec { class, does });
+                return self;
+            }
+            at += 1;
+        }
+        self
+    }
+
+    /// CPUs in the machine.
+    pub fn count(&self) -> usize {
+        self.cpus.iter().take_while(|body| **body != Body::Absent).count()
+    }
+
+    /// A number that stands for it.
+    pub fn hash(&self) -> u64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        (self.cpus, self.notifiers, self.faults, self.rounds, self.preemptions).hash(&mut hasher);
+        (self.external_nmis, self.external_to, self.button_panics, self.machine_checks).hash(&mut hasher);
+        (self.early_ticks, self.leaps).hash(&mut hasher);
+        let config = &self.config;
+        (config.kexec as u8, config.stop as u8, config.final_action as u8).hash(&mut hasher);
+        (config.timeout_s, config.scale, config.cpu).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Any scenario, from a seed.
+    pub fn random(seed: u64) -> Scenario {
+        let mut random = Random::new(seed ^ 0x5CE4_A210);
+        let cpus = [2, 2, 2, 3, 3, 4][random.below(6) as usize];
+        let mut scenario = Scenario::new(cpus);
+        for cpu in 1..cpus {
+            scenario.cpus[cpu] = match random.below(10) {
+                0 | 1 => Body::Panics,
+                2 => Body::PanicsInNmi,
+                3 | 4 => Body::Starts,
+                5 => [Body::PanicsEarly, Body::Never][random.below(2) as usize],
+                _ => Body::Works,
+            };
+        }
+        if random.once_in(8) {
+            scenario.cpus.swap(0, 1);
+        }
+        if random.once_in(8) {
+            scenario.cpus[0] = Body::PanicsInNmi;
+        }
+        scenario.config = random_config(&mut random, cpus);
+        for _ in 0..random.below(5) {
+            let class = Class::ALL[random.below(Class::ALL.len() as u64) as usize];
+            const DOES: [Does; 9] = [
+                Does::Work,
+                Does::Talk,
+                Does::Skip,
+                Does::Fail,
+                Does::Panic,
+                Does::Fault,
+                Does::Spin,
+                Does::Hang,
+                Does::Slow,
+            ];
+            scenario = scenario.notifier(class, DOES[random.below(9) as usize]);
+        }
+        scenario.faults = random_faults(&mut random, cpus);
+        scenario.external_nmis = [0, 0, 1, 2][random.below(4) as usize];
+        scenario.button_panics = random.once_in(4);
+        scenario.machine_checks = [0, 0, 0, 1, 2][random.below(5) as usize];
+        scenario.early_ticks = [0, 0, 20][random.below(3) as usize];
+        scenario.leaps = [0, 0, 1, 3][random.below(4) as usize];
+        scenario
+    }
+}
+
+fn random_config(random: &mut Random, cpus: usize) -> Config {
+    Config {
+        kexec: [KexecMode::Pre, KexecMode::Post, KexecMode::Off][random.below(3) as usize],
+        stop: [StopPolicy::Nmi, StopPolicy::IpiNmi][random.below(2) as usize],
+        final_action: [FinalAction::Reboot, FinalAction::PowerOff, FinalAction::Halt]
+            [random.below(3) as usize],
+        timeout_s: [0, 0, 0, 1][random.below(4) as usize],
+        cpu: random.once_in(4).then(|| random.below(cpus as u64) as u32),
+        ..Config::DEFAULT
+    }
+}
+
+fn random_faults(random: &mut Random, cpus: usize) -> Faults {
+    let mut faults = Faults::NONE;
+    let one = |random: &mut Random| 1 << random.below(cpus as u64);
+    if random.once_in(4) {
+        faults.deaf = one(random);
+    }
+    if random.once_in(4) {
+        faults.masked = one(random);
+    }
+    if random.once_in(8) {
+        faults.in_nmi = one(random);
+    }
+    faults.no_nmi = random.once_in(24);
+    faults.maskable_nmi = random.once_in(24);
+    faults.no_timer = random.once_in(4);
+    faults.no_firmware = random.once_in(16);
+    faults.no_image = random.once_in(8);
+    faults.bad_digest = random.once_in(8);
+    faults.jump_fails = random.once_in(8);
+    faults.reboot_fails = random.once_in(8);
+    faults.power_fails = random.once_in(8);
+    if random.once_in(40) {
+        faults.clock_stops = 1 + random.below(60) as u16;
+    }
+    for _ in 0..[0, 0, 1, 2, 3][random.below(5) as usize] {
+        let call = Call::ALL[random.below(Call::ALL.len() as u64) as usize];
+        const WHATS: [What; 6] =
+            [What::Panic, What::Fault, What::MachineCheck, What::Hang, What::Garbage, What::Dropped];
+        let mut what = WHATS[random.below(6) as usize];
+        if what == What::Hang
+            && matches!(call, Call::Unblock | Call::Clock | Call::Image | Call::Nmi | Call::Ipi)
+        {
+            // An instruction or two each, or bounded by the port.
+            what = What::MachineCheck;
+        }
+        if what == What::Hang && call == Call::Console {
+            // Output between two bodies is not watched yet: row 28c has it, as pending.
+            what = What::Garbage;
+        }
+        let often = match call {
+            Call::Console | Call::Clock => 40,
+            Call::Ipi | Call::Nmi | Call::Arm | Call::Unblock => 4,
+            _ => 1,
+        };
+        faults = faults.with(call, random.below(often) as u16, what);
+    }
+    faults
+}

@@ -1,0 +1,30 @@
+//! The timer that arrives as an NMI at the CPU that armed it.
+
+use hal::nmi::{SignalError, Strength};
+use hal::timer::DeadlineTimer;
+
+use crate::faults::{Call, What};
+use crate::platform::{Sim, call};
+use crate::scheduler;
+use crate::world::with;
+
+impl DeadlineTimer for Sim {
+    fn arm(&self, after_ns: u64) -> Result<Strength, SignalError> {
+        scheduler::hal_call(false);
+        match call(Call::Arm) {
+            Some(What::Garbage) => return Err(SignalError::Busy),
+            Some(_) => {}
+            None => {
+                with(|world| {
+                    let at = world.now + after_ns;
+                    world.me().timer = Some(at);
+                });
+            }
+        }
+        Ok(Strength::NonMaskable)
+    }
+    fn disarm(&self) {
+        with(|world| world.me().timer = None);
+        scheduler::hal_call(false);
+    }
+}

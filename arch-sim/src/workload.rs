@@ -1,0 +1,97 @@
+//! What a CPU does by itself.
+
+use core::fmt;
+
+use core_panic::Cause;
+use hal::CpuId;
+use hal::sync::Ordering;
+
+use crate::faults::{Call, What};
+use crate::oracle::Act;
+use crate::scenario::Body;
+use crate::world::{current, machine, with};
+use crate::{registers, scheduler, trap};
+
+/// The message of a panic: somebody else's code, which may fail in its turn.
+pub struct Message;
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wrong = with(|world| {
+            world.act(Act::Message);
+            world.call(Call::Message)
+        });
+        match wrong.flatten() {
+            Some(What::Hang) => scheduler::hang(),
+            Some(What::Garbage) => {
+                for _ in 0..100 {
+                    f.write_str("garbage\n")?;
+                }
+                Ok(())
+            }
+            Some(What::Dropped) => Err(fmt::Error),
+            Some(what) => trap::fault(what),
+            None => f.write_str("on purpose"),
+        }
+    }
+}
+
+fn panics() -> ! {
+    let snapshot = registers::snapshot();
+    with(|world| {
+        world.oracle.witness(world.current, snapshot.registers.number());
+        world.tell(|| "panics".into());
+    });
+    machine().panic().enter(&Cause { reason: "test", message: &Message }, &snapshot)
+}
+
+fn work(cpu: usize) {
+    let rounds = with(|world| world.scenario.rounds).unwrap_or(0);
+    let Some(heartbeat) = CpuId::new(cpu).and_then(|cpu| machine().record.heartbeat(cpu)) else { return };
+    for _ in 0..rounds {
+        with(|world| world.act(Act::Work));
+        heartbeat.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Runs on each CPU from its start. CPUs that are up at the start of a run were published before it.
+pub fn body(cpu: usize) {
+    let what = with(|world| world.scenario.cpus[cpu]).unwrap_or(Body::Absent);
+    match what {
+        Body::Absent | Body::Never => {}
+        Body::Works => work(cpu),
+        Body::Panics => panics(),
+        Body::PanicsInNmi => {
+            with(|world| world.me().nmi_blocked = true);
+            panics()
+        }
+        Body::PanicsEarly => panics(),
+        Body::Starts => {
+            machine().panic().online();
+            with(|world| {
+                let me = world.current;
+                world.oracle.online |= 1 << me;
+            });
+            work(cpu);
+        }
+    }
+    loop {
+        // A CPU that is inside an NMI handler of its own looks for the stop itself.
+        let polls = with(|world| world.me().nmi_blocked) == Some(true);
+        if polls {
+            let panic = machine().panic();
+            if panic.claimed() {
+                let snapshot = registers::snapshot();
+                let before = with(|world| world.oracle.witness(world.current, snapshot.registers.number()));
+                let _ = panic.on_signal(crash_record::names::Rung::Nmi, &snapshot);
+                with(|world| world.returned(true, true, before.unwrap_or(0)));
+            }
+            scheduler::relax();
+        } else {
+            scheduler::idle();
+        }
+        let cpu = current();
+        with(|world| world.act(Act::Work));
+        debug_assert_eq!(cpu, current());
+    }
+}
