@@ -76,6 +76,17 @@ impl Target {
         Some(Piece { physical: sp.wrapping_add(*shift), bytes: bytes as usize })
     }
 
+    /// The words that may point to a stack, each once, in their order.
+    fn pointers(&self, words: &[u64]) -> Vec<u64> {
+        let mut pointers = Vec::new();
+        for &word in words.iter().filter(|&&word| word % 8 == 0 && self.stack(word).is_some()) {
+            if pointers.len() < CANDIDATES && !pointers.contains(&word) {
+                pointers.push(word);
+            }
+        }
+        pointers
+    }
+
     /// Whether every parked CPU is where parked CPUs stay: one that has just acknowledged may still be
     /// a few instructions away, for as long as the emulator does not let it run.
     fn settled(&self, look: &Look) -> bool {
@@ -105,8 +116,9 @@ pub struct Inspection {
     pub registers_later: String,
     /// Physical address of what the panic's owner executes.
     pub owner_at: Option<u64>,
-    /// The stacks of CPUs that were out of the load's section, from the saved stack pointer up.
-    pub stacks: BTreeMap<usize, Vec<u8>>,
+    /// The stacks of CPUs that were out of the load's section, from the saved stack pointer up; and, of a
+    /// CPU that was in a handler, everything that may be the stack of what the handler interrupted.
+    pub stacks: BTreeMap<usize, Vec<Vec<u8>>>,
 }
 
 struct Look {
@@ -159,11 +171,20 @@ impl Inspection {
         flag(self.outside.as_deref(), cpu, big_endian)
     }
 
-    /// Whether a word lies on the stack of a CPU that was out of the load's section.
-    pub fn on_stack(&self, cpu: usize, wanted: u64, big_endian: bool) -> bool {
-        let wanted = if big_endian { wanted.to_be_bytes() } else { wanted.to_le_bytes() };
-        self.stacks.get(&cpu).is_some_and(|stack| stack.chunks_exact(8).any(|word| word == wanted))
+    /// Whether a word lies on the stack of a CPU that was out of the load's section, below a return address
+    /// into that section: among what its call out of the load has kept for the load.
+    pub fn kept_for(&self, load: &Range<u64>, cpu: usize, wanted: u64, big_endian: bool) -> bool {
+        self.stacks.get(&cpu).into_iter().flatten().any(|stack| {
+            let mut words = words(stack, big_endian);
+            words.any(|word| word == wanted) && words.any(|word| load.contains(&word))
+        })
     }
+}
+
+/// The words of a piece of memory.
+fn words(bytes: &[u8], big_endian: bool) -> impl Iterator<Item = u64> {
+    let bytes = bytes.chunks_exact(8).filter_map(|word| <[u8; 8]>::try_from(word).ok());
+    bytes.map(move |word| if big_endian { u64::from_be_bytes(word) } else { u64::from_le_bytes(word) })
 }
 
 fn flag(outside: Option<&[u8]>, cpu: usize, big_endian: bool) -> Option<bool> {
@@ -192,24 +213,35 @@ fn physical_in(answer: &str) -> Option<u64> {
     u64::from_str_radix(digits.trim(), 16).ok()
 }
 
+/// How many places are read at most that may be the stack of what a handler interrupted.
+const CANDIDATES: usize = 24;
+
 /// Reads the stacks of the parked CPUs that were out of the load's section.
 fn stacks(
     session: &mut Session,
     target: &Target,
     look: &Look,
     number: usize,
-) -> Result<BTreeMap<usize, Vec<u8>>> {
-    let mut stacks = BTreeMap::new();
-    let Some(Ok(record)) = look.record.as_deref().map(RecordView::parse) else { return Ok(stacks) };
+) -> Result<BTreeMap<usize, Vec<Vec<u8>>>> {
+    let mut all = BTreeMap::new();
+    let Some(Ok(record)) = look.record.as_deref().map(RecordView::parse) else { return Ok(all) };
     for slot in cpus::parked(&record) {
         let Ok(Some(saved)) = slot.saved() else { continue };
-        let out = flag(look.outside.as_deref(), slot.cpu, record.big_endian()) == Some(true);
-        let piece = target.stack(saved.sp).filter(|_| out);
-        if let Some(stack) = save(session, piece, &format!("hold{number}-stack{}.bin", slot.cpu))? {
-            stacks.insert(slot.cpu, stack);
+        if flag(look.outside.as_deref(), slot.cpu, record.big_endian()) != Some(true) {
+            continue;
         }
+        let name = |place: usize| format!("hold{number}-stack{}-{place}.bin", slot.cpu);
+        let mut stacks: Vec<_> = save(session, target.stack(saved.sp), &name(0))?.into_iter().collect();
+        if saved.interrupted.is_some() {
+            // A handler may have a stack of its own, with the pointer to the other one somewhere on it.
+            let known: Vec<u64> = stacks.iter().flat_map(|stack| words(stack, record.big_endian())).collect();
+            for (place, pointer) in target.pointers(&known).into_iter().enumerate() {
+                stacks.extend(save(session, target.stack(pointer), &name(place + 1))?);
+            }
+        }
+        all.insert(slot.cpu, stacks);
     }
-    Ok(stacks)
+    Ok(all)
 }
 
 fn look(session: &mut Session, target: &Target, name: &str) -> Result<Look> {
@@ -252,5 +284,8 @@ mod tests {
         assert_eq!(piece(0x7ff0), Some((0x1_7ff0, 0x10)));
         assert_eq!(piece(0x8000), None);
         assert_eq!(piece(0xdead), None);
+        assert_eq!(target.pointers(&[1, 0x6100, 0x6101, 0x9000, 0x7000, 0x6100]), [0x6100, 0x7000]);
+        let many: Vec<u64> = (0..100).map(|number| 0x6000 + number * 8).collect();
+        assert_eq!(target.pointers(&many).len(), CANDIDATES);
     }
 }

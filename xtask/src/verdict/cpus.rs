@@ -266,7 +266,7 @@ pub fn witness(name: &'static str, facts: &Facts) -> Check {
                 let kept = saved.registers().any(|word| word == wanted)
                     || facts
                         .inspection()
-                        .is_some_and(|look| look.on_stack(slot.cpu, wanted, record.big_endian()));
+                        .is_some_and(|look| look.kept_for(&workload, slot.cpu, wanted, record.big_endian()));
                 if !kept {
                     let what = "in no register and not on the stack of its call out of the load";
                     faults.push(format!("CPU {}: {wanted:016x} is {what}", slot.cpu));

@@ -167,7 +167,7 @@ pub struct Run {
     pub registers: String,
     pub outside: Vec<u8>,
     pub owner_at: Option<u64>,
-    pub stacks: BTreeMap<usize, Vec<u8>>,
+    pub stacks: BTreeMap<usize, Vec<Vec<u8>>>,
     pub ended: Ended,
     pub shutdowns: Vec<String>,
     pub stop: Stop,

@@ -145,14 +145,22 @@ fn witness_out_of_the_section() {
         run.spoil(move |record| record.registers(1, 0x2000, witness));
         run.outside[4] = 1;
     };
-    let stack = |value: u64| [0, value, 0].into_iter().flat_map(u64::to_le_bytes).collect::<Vec<_>>();
-    red(|run| out(run, 1 ^ NONCE), &[]);
-    red(|run| out(run, 7), &["witness"]);
-    for (value, expected) in [(1 ^ NONCE, [].as_slice()), (2 ^ NONCE, &["witness"])] {
+    let good = [0, 1 ^ NONCE, 0, WORK + 4];
+    let bad = [
+        // Another CPU's; the value, but not below a return address into the load; no value.
+        [0, 2 ^ NONCE, 0, WORK + 4],
+        [WORK + 4, 0, 1 ^ NONCE, 0],
+        [1 ^ NONCE, 0, 0, 0x2000],
+        [0, 0, 0, WORK + 4],
+    ];
+    let cases = bad.iter().map(|stack| (vec![*stack], ["witness"].as_slice()));
+    // The stack itself, or that of what a handler interrupted.
+    for (stacks, expected) in cases.chain([(vec![good], [].as_slice()), (vec![bad[3], good], &[])]) {
         red(
             |run| {
                 out(run, 7);
-                run.stacks.insert(1, stack(value));
+                let bytes = |stack: &[u64; 4]| stack.iter().flat_map(|word| word.to_le_bytes()).collect();
+                run.stacks.insert(1, stacks.iter().map(bytes).collect());
             },
             expected,
         );
