@@ -2,6 +2,7 @@
 //!
 //! Split in three: [`probe`] looks, [`plan`] decides, this module does. Every command is named before it runs.
 
+mod conflict;
 mod probe;
 
 pub mod plan;
@@ -95,7 +96,8 @@ fn satisfy(machines: &[&Machine], needs: &[Need], yes: bool) -> Result<()> {
         person: std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
         root: rustix::process::geteuid().is_root(),
     };
-    match presence.consent() {
+    let consent = presence.consent();
+    match consent {
         Consent::Go => {}
         Consent::Ask if asked("Run them?")? => {}
         Consent::Ask => return Err(environment("nothing was installed")),
@@ -111,9 +113,25 @@ fn satisfy(machines: &[&Machine], needs: &[Need], yes: bool) -> Result<()> {
             }
             take(way, &mut done);
         }
+        if plan::needs(&probe::look(machines)).iter().any(|open| open.what == need.what) {
+            make_room(need, consent, &mut done)?;
+        }
     }
     let still = plan::needs(&probe::look(machines));
     if still.is_empty() { Ok(()) } else { Err(refusal(&still, "still missing; by hand:")) }
+}
+
+/// Something installed may stand in the way of a package: shows the command that makes both fit, and runs it.
+fn make_room(need: &Need, consent: Consent, done: &mut BTreeSet<String>) -> Result<()> {
+    let rights = probe::rights();
+    for package in &need.packages {
+        let Some(step) = conflict::way_around(package, rights, plan::PACKAGE_LIMIT) else { continue };
+        eprintln!("{package} does not go together with what is installed; this makes both fit:\n  {step}");
+        if consent == Consent::Go || asked("Run it?")? {
+            take(&[step], done);
+        }
+    }
+    Ok(())
 }
 
 /// Runs the steps of one way; stops at the first that fails and matters. A command that was run before is not
@@ -245,6 +263,7 @@ mod tests {
         let need = |what: &str| Need {
             what: what.into(),
             ways: vec![vec![step(&["apt-get", "update"], 1), step(&["apt-get", "install", what], 1)]],
+            packages: vec![],
             advice: "by hand".into(),
         };
         let text = refusal(&[need("one"), need("two")], "missing:").to_string();

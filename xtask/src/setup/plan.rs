@@ -89,12 +89,14 @@ pub struct Need {
     pub what: String,
     /// Each way is a list of steps; the next way is tried when the need is still there after one.
     pub ways: Vec<Vec<Step>>,
+    /// Packages that bring it, for the case that something stands in their way.
+    pub packages: Vec<String>,
     /// What a person can do where no way worked.
     pub advice: String,
 }
 
 const NETWORK_LIMIT: Duration = Duration::from_secs(120);
-const PACKAGE_LIMIT: Duration = Duration::from_secs(1200);
+pub(super) const PACKAGE_LIMIT: Duration = Duration::from_secs(1200);
 
 /// The distribution's newest toolchain under names of its own, with the library source.
 const TOOLCHAIN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
@@ -112,6 +114,7 @@ pub fn needs(probe: &Probe) -> Vec<Need> {
         needs.push(Need {
             what: "LLD, the linker".into(),
             ways: packages(probe, &probe.linker_packages).into_iter().collect(),
+            packages: probe.linker_packages.clone(),
             advice: advice(probe, &probe.linker_packages, "install LLD (program `ld.lld`)"),
         });
     }
@@ -119,6 +122,7 @@ pub fn needs(probe: &Probe) -> Vec<Need> {
         needs.push(Need {
             what: format!("QEMU ({})", emulator.binary),
             ways: packages(probe, &emulator.packages).into_iter().collect(),
+            packages: emulator.packages.clone(),
             advice: advice(
                 probe,
                 &emulator.packages,
@@ -158,6 +162,7 @@ fn toolchain(probe: &Probe) -> Need {
     Need {
         what,
         ways,
+        packages: TOOLCHAIN_PACKAGES.map(str::to_owned).into(),
         advice: advice(
             probe,
             &TOOLCHAIN_PACKAGES.map(str::to_owned),

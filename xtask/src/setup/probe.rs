@@ -62,7 +62,8 @@ fn packages(machines: &[&Machine], need: &str) -> Vec<String> {
     packages
 }
 
-fn rights() -> Rights {
+/// How a command gets the rights to install here.
+pub(super) fn rights() -> Rights {
     if rustix::process::geteuid().is_root() {
         Rights::Root
     } else if on_path("sudo").is_some() {
