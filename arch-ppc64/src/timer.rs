@@ -50,6 +50,12 @@ mod metal {
             }
         }
 
+        fn extend(&self, after_ns: u64) {
+            // A watchdog that runs is started anew. One that will not start leaves this CPU unwatched, and
+            // its handler can do nothing about that.
+            let _ = watchdog(START_FLAGS, timeout_ms(after_ns));
+        }
+
         fn disarm(&self) {
             // A watchdog that does not run refuses to be stopped, which is as good.
             let _ = watchdog(STOP_FLAGS, 0);

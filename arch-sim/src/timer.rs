@@ -23,6 +23,9 @@ impl DeadlineTimer for Sim {
         }
         Ok(Strength::NonMaskable)
     }
+    fn extend(&self, after_ns: u64) {
+        let _ = self.arm(after_ns);
+    }
     fn disarm(&self) {
         with(|world| world.me().timer = None);
         scheduler::hal_call(false);

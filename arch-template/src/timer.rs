@@ -13,6 +13,10 @@ impl DeadlineTimer for Absent {
         match *self {}
     }
 
+    fn extend(&self, _after_ns: u64) {
+        match *self {}
+    }
+
     fn disarm(&self) {
         match *self {}
     }

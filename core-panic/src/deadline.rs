@@ -61,6 +61,18 @@ impl Shot {
     }
 }
 
+/// What an NMI on the owner means for what runs there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hit {
+    /// Its time is over: abandon it.
+    Late,
+    /// The timer that watches it fired by a clock that is ahead of this one: this much is left, ns. It must
+    /// be set again, since it fires once.
+    Early(u64),
+    /// Nothing: the NMI is somebody else's.
+    Not,
+}
+
 /// The word and what belongs to it.
 pub struct Deadline {
     word: AtomicU64,
@@ -68,6 +80,8 @@ pub struct Deadline {
     ending: AtomicU64,
     /// Generation whose shot has arrived.
     taken: AtomicU64,
+    /// Generation that a timer watches.
+    timed: AtomicU64,
     began_ns: AtomicU64,
     limit_ns: AtomicU64,
 }
@@ -81,6 +95,7 @@ impl Deadline {
                 word: AtomicU64::new(0),
                 ending: AtomicU64::new(0),
                 taken: AtomicU64::new(0),
+                timed: AtomicU64::new(0),
                 began_ns: AtomicU64::new(0),
                 limit_ns: AtomicU64::new(0),
             }
@@ -110,6 +125,11 @@ impl Deadline {
         // An exchange, here and in `settle`: it takes its place after whatever a watcher wrote.
         self.word.swap(Shot { generation, state: State::Running }.word(), Ordering::AcqRel);
         generation
+    }
+
+    /// Owner: a timer is about to be armed for this generation.
+    pub fn timed(&self, generation: u64) {
+        self.timed.store(generation, Ordering::Release);
     }
 
     /// Owner: the body is over, for `to` (`Done` or `Retired`). False if a shot for it is on its way:
@@ -157,22 +177,27 @@ impl Deadline {
         shot.generation == generation && unanswered && self.change(shot, State::Dead)
     }
 
-    /// NMI handler on the owner: is this the shot for what runs? Then abandon it. `now_ns` decides for
-    /// an NMI that came from a timer, for which nobody wrote `Firing`.
-    pub fn hit(&self, now_ns: u64) -> bool {
+    /// NMI handler on the owner: is this the shot for what runs? `now_ns` decides for an NMI that came
+    /// from a timer, for which nobody wrote `Firing`.
+    pub fn hit(&self, now_ns: u64) -> Hit {
         let shot = self.now();
+        let ending = self.ending.load(Ordering::Acquire) == shot.generation;
         let late = match shot.state {
             State::Firing | State::Sent => true,
             State::Running => {
                 let took = now_ns.saturating_sub(self.began_ns.load(Ordering::Acquire));
-                took >= self.limit_ns() && self.change(shot, State::Sent)
+                let left = self.limit_ns().saturating_sub(took);
+                if left > 0 && !ending && self.timed.load(Ordering::Acquire) == shot.generation {
+                    return Hit::Early(left);
+                }
+                left == 0 && self.change(shot, State::Sent)
             }
             _ => false,
         };
         if late {
             self.taken.store(shot.generation, Ordering::Release);
         }
-        late && self.ending.load(Ordering::Acquire) != shot.generation
+        if late && !ending { Hit::Late } else { Hit::Not }
     }
 }
 
@@ -184,10 +209,10 @@ mod tests {
     fn a_shot_hits_what_it_was_meant_for() {
         let deadline = Deadline::new();
         let generation = deadline.begin(0, 10);
-        assert!(!deadline.hit(5), "an NMI from outside");
+        assert_eq!(deadline.hit(5), Hit::Not, "an NMI from outside");
         assert!(deadline.fire(generation));
         deadline.sent(generation);
-        assert!(deadline.hit(5));
+        assert_eq!(deadline.hit(5), Hit::Late);
         assert!(deadline.arrived(generation));
     }
 
@@ -197,13 +222,13 @@ mod tests {
         let first = deadline.begin(0, 10);
         assert!(deadline.end(first, State::Done));
         assert!(!deadline.fire(first), "nothing to fire at");
-        assert!(!deadline.hit(100));
+        assert_eq!(deadline.hit(100), Hit::Not);
         let second = deadline.begin(100, 10);
         assert!(!deadline.fire(first), "another one runs by now");
-        assert!(!deadline.hit(105));
+        assert_eq!(deadline.hit(105), Hit::Not);
         assert!(deadline.fire(second));
         assert!(!deadline.end(second, State::Done), "a shot is on its way");
-        assert!(!deadline.hit(106), "the body is over");
+        assert_eq!(deadline.hit(106), Hit::Not, "the body is over");
         assert!(deadline.arrived(second));
     }
 
@@ -211,8 +236,10 @@ mod tests {
     fn a_timer_needs_nobody_to_fire() {
         let deadline = Deadline::new();
         let generation = deadline.begin(100, 10);
-        assert!(!deadline.hit(109));
-        assert!(deadline.hit(110));
+        assert_eq!(deadline.hit(109), Hit::Not, "no timer was armed");
+        deadline.timed(generation);
+        assert_eq!(deadline.hit(108), Hit::Early(2));
+        assert_eq!(deadline.hit(110), Hit::Late);
         assert!(!deadline.fire(generation), "one shot is enough");
     }
 
@@ -222,6 +249,18 @@ mod tests {
         let generation = deadline.begin(0, 10);
         assert!(deadline.end(generation, State::Retired));
         assert!(!deadline.fire(generation));
-        assert!(!deadline.hit(1_000));
+        assert_eq!(deadline.hit(1_000), Hit::Not);
+    }
+
+    #[test]
+    fn a_timer_is_not_set_again_for_what_is_over() {
+        let deadline = Deadline::new();
+        let generation = deadline.begin(0, 10);
+        deadline.timed(generation);
+        assert_eq!(deadline.hit(1), Hit::Early(9));
+        assert!(deadline.end(generation, State::Done));
+        assert_eq!(deadline.hit(2), Hit::Not);
+        deadline.begin(3, 10);
+        assert_eq!(deadline.hit(4), Hit::Not, "this one has no timer");
     }
 }

@@ -25,6 +25,9 @@ use crate::order::{Action, ORDER, StepSpec, applies};
 use crate::report::{Detail, Voice};
 use crate::warden::Wardens;
 
+/// The least time that a timer which fired too early is set to again, ns: so that a clock that lags far
+/// behind makes a few of them and not a storm.
+const LEAST_EXTENSION_NS: u64 = 1_000_000;
 /// How long CPUs that a broken-off stop has signalled may still take to answer, ms.
 const SETTLE_MS: u64 = 1_000;
 /// Re-entries before the next step starts, from which on optional steps are left out.
@@ -250,6 +253,7 @@ impl<'a, P: Platform> Panic<'a, P> {
         let limit = self.config().deadline_ns(limit_ms);
         let generation = self.deadline.begin(self.platform.now_ns(), limit);
         if !self.wardens.watch() {
+            self.deadline.timed(generation);
             let armed = self.platform.timer().map(|timer| timer.arm(limit));
             if !matches!(armed, Ok(Ok(_))) && self.unwatched.swap(1, Ordering::AcqRel) == 0 {
                 let step = self.current().map_or(Step::Claim, |spec| spec.step);
@@ -266,12 +270,22 @@ impl<'a, P: Platform> Panic<'a, P> {
         result
     }
 
+    /// The timer fired too early for what runs; or somebody else's NMI came, which looks the same and is
+    /// answered the same way.
+    pub(crate) fn extend(&self, left_ns: u64) {
+        if let Ok(timer) = self.platform.timer() {
+            timer.extend(left_ns.max(LEAST_EXTENSION_NS));
+        }
+    }
+
     fn no_longer_watched(&self, generation: u64) {
+        // A body that retired and came back (a jump that failed) has settled already. The word comes first:
+        // after it no handler sets the timer again.
+        let ended = self.deadline.now().state == State::Retired || self.deadline.end(generation, State::Done);
         if let Ok(timer) = self.platform.timer() {
             timer.disarm();
         }
-        // A body that retired and came back (a jump that failed) has settled already.
-        if self.deadline.now().state != State::Retired && !self.deadline.end(generation, State::Done) {
+        if !ended {
             self.collect(generation);
             self.deadline.settle(generation, State::Done);
         }
@@ -293,12 +307,13 @@ impl<'a, P: Platform> Panic<'a, P> {
     /// Nobody may fire any more: called right before this kernel is left for another. Does not return if a
     /// warden has declared this CPU dead.
     pub(crate) fn retire(&self, me: CpuId) {
+        let Shot { generation, state } = self.deadline.now();
+        let runs = matches!(state, State::Running | State::Firing | State::Sent);
+        let ended = !runs || self.deadline.end(generation, State::Retired);
         if let Ok(timer) = self.platform.timer() {
             timer.disarm();
         }
-        let Shot { generation, state } = self.deadline.now();
-        let runs = matches!(state, State::Running | State::Firing | State::Sent);
-        if runs && !self.deadline.end(generation, State::Retired) {
+        if !ended {
             self.collect(generation);
         }
         self.deadline.settle(generation, State::Retired);

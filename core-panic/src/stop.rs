@@ -14,6 +14,7 @@ use hal::sync::Ordering;
 use hal::{CpuId, Platform};
 
 use crate::config::StopPolicy;
+use crate::deadline::Hit;
 use crate::report::Detail;
 use crate::sequence::{Cause, Panic};
 
@@ -65,8 +66,13 @@ impl<P: Platform> Panic<'_, P> {
         let Some(owner) = self.claim.owner() else { return Signal::NotOurs };
         let me = self.platform.current();
         if owner == me && rung == Rung::Nmi {
-            if self.deadline.hit(self.platform.now_ns()) {
-                self.enter(&Cause { reason: "deadline", message: &"it took longer than it may" }, snapshot);
+            match self.deadline.hit(self.platform.now_ns()) {
+                Hit::Late => {
+                    let cause = Cause { reason: "deadline", message: &"it took longer than it may" };
+                    self.enter(&cause, snapshot);
+                }
+                Hit::Early(left) => self.extend(left),
+                Hit::Not => {}
             }
             if !snapshot.registers.resumable() {
                 self.enter(&Cause { reason: "not-resumable", message: &"an NMI lost state" }, snapshot);

@@ -5,7 +5,7 @@
 #![cfg(loom)]
 
 use core_panic::claim::{Claim, Entered};
-use core_panic::deadline::{Deadline, State};
+use core_panic::deadline::{Deadline, Hit, State};
 use hal::CpuId;
 use hal::sync::{AtomicU64, BindOnce, Ordering, fence};
 use loom::sync::Arc;
@@ -107,12 +107,12 @@ fn a_shot_never_hits_the_next_body() {
         let over = deadline.end(first, State::Done);
         if !over {
             // A shot is on its way: the owner takes it here, where it abandons nothing.
-            assert!(!deadline.hit(5));
+            assert_ne!(deadline.hit(5), Hit::Late);
             assert!(deadline.arrived(first));
             deadline.settle(first, State::Done);
         }
         let second = deadline.begin(6, 10);
-        assert!(!deadline.hit(7), "the next body was hit");
+        assert_ne!(deadline.hit(7), Hit::Late, "the next body was hit");
         assert_eq!(watcher.join().unwrap(), !over);
         // Nothing that was meant for the first is left on the second.
         assert!(deadline.end(second, State::Done));

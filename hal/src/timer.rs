@@ -12,9 +12,21 @@ pub trait DeadlineTimer {
     /// Any context.
     ///
     /// # After
-    /// `Ok` carries the true strength. The shot comes no earlier than asked for, and later by what
-    /// the port's README states. It may reach other CPUs too; their handlers count it and return.
+    /// `Ok` carries the true strength. The shot comes when the timer's own clock says so, which may run
+    /// a little faster or slower than [`crate::clock::Clock`]; later by what the port's README states. It
+    /// may reach other CPUs too; their handlers count it and return.
     fn arm(&self, after_ns: u64) -> Result<Strength, SignalError>;
+
+    /// The shot has come too early by [`crate::clock::Clock`]: one more, in `after_ns` nanoseconds.
+    ///
+    /// # Before
+    /// In the NMI handler of the CPU that armed the timer. What it interrupted may be anything, the middle
+    /// of [`DeadlineTimer::arm`] included.
+    ///
+    /// # After
+    /// As after `arm`, by the same route. Touches the timer alone, and no index and data register
+    /// pair, which the interrupted code may be in the middle of.
+    fn extend(&self, after_ns: u64);
 
     /// Takes the shot back. One that is on its way already may still arrive.
     fn disarm(&self);

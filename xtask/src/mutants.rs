@@ -30,6 +30,8 @@ struct Mutant {
     scenario: String,
     /// Machine names; empty for all.
     machines: Vec<String>,
+    /// CPUs, where it is not the machine's default.
+    cpus: Option<i64>,
     check: String,
     patch: PathBuf,
 }
@@ -53,6 +55,10 @@ impl Mutant {
                 verdict::NAMES.join(", ")
             )));
         }
+        let cpus = value("cpus").ok().map(|cpus| {
+            let shown = shown.display();
+            cpus.parse().map_err(|_| usage(format!("{shown}: `cpus: {cpus}` is not a number")))
+        });
         let machine = value("machine")?;
         let machines = match machine.as_str() {
             "all" => Vec::new(),
@@ -63,6 +69,7 @@ impl Mutant {
             why: header.first().map(|line| line.trim().to_owned()).unwrap_or_default(),
             scenario: value("scenario")?,
             machines,
+            cpus: cpus.transpose()?,
             check,
             patch: patch.to_path_buf(),
         })
@@ -121,7 +128,7 @@ pub fn command(workspace: &Workspace, args: &MutantArgs) -> Result<()> {
     let mut bad = Vec::new();
     for row in &rows {
         let title = row.title();
-        let key = (row.machine.name.as_str(), row.mutant.scenario.as_str());
+        let key = (row.machine.name.as_str(), row.mutant.scenario.as_str(), row.mutant.cpus);
         let green = match controls.get(&key) {
             Some(&green) => green,
             None => *controls.entry(key).or_insert(control(workspace, row)?),
@@ -191,7 +198,7 @@ fn control(workspace: &Workspace, row: &Row) -> Result<bool> {
 
 fn plan(workspace: &Workspace, mutant: &Mutant, machine: &Machine) -> Result<Plan> {
     let scenario = Scenario::load(workspace, &mutant.scenario)?;
-    let args = RunArgs { accel: "auto".into(), ..RunArgs::default() };
+    let args = RunArgs { accel: "auto".into(), cpus: mutant.cpus, ..RunArgs::default() };
     match Plan::make(machine.clone(), scenario, &args)? {
         Planned::Run(plan) => Ok(*plan),
         Planned::NotApplicable(reason) => Err(unexpected(format!("n/a: {reason}"))),
@@ -297,6 +304,9 @@ mod tests {
         assert_eq!(mutant.why, "It breaks.");
         assert_eq!((mutant.scenario.as_str(), mutant.check.as_str()), ("some", "steps"));
         assert_eq!(mutant.machines, ["one", "two"]);
+        assert_eq!(mutant.cpus, None);
+        assert_eq!(parse(&HEADER.replace("machine:", "cpus: 1\nmachine:")).unwrap().cpus, Some(1));
+        assert!(parse(&HEADER.replace("machine:", "cpus: one\nmachine:")).is_err());
         assert!(parse(&HEADER.replace("one, two", "all")).unwrap().machines.is_empty());
     }
 

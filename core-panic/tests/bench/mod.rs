@@ -179,6 +179,7 @@ impl DeadlineTimer for Machine {
     fn arm(&self, _: u64) -> Result<Strength, SignalError> {
         Ok(Strength::NonMaskable)
     }
+    fn extend(&self, _: u64) {}
     fn disarm(&self) {}
 }
 
