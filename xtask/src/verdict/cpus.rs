@@ -259,7 +259,12 @@ pub fn witness(name: &'static str, facts: &Facts) -> Check {
         let wanted = slot.cpu as u64 ^ facts.nonce;
         let found = match saved.interrupted {
             _ if workload.contains(&saved.pc) => saved.witness,
-            Some((pc, witness)) if workload.contains(&pc) => witness,
+            // The nearest place to a lost context may be the branch by which it left the section.
+            Some((pc, witness))
+                if workload.contains(&pc) && !(saved.lost && outside(facts, &record, slot.cpu)) =>
+            {
+                witness
+            }
             _ if !from_work(facts, &saved) || !outside(facts, &record, slot.cpu) => continue,
             Some((_, witness)) if witness == wanted => witness,
             _ => {

@@ -91,6 +91,21 @@ fn registers() {
     red(|run| run.spoil(lost(slot::LOST, WORK)), &[]);
     red(|run| run.spoil(lost(slot::LOST, 0x9000)), &["registers"]);
     red(|run| run.spoil(lost(slot::IN_HANDLER, WORK)), &["registers"]);
+    // The nearest place may be the branch out of the section: then the value is where the callee has kept it.
+    let left = |kept: u64| {
+        move |run: &mut Run| {
+            run.spoil(lost(slot::LOST, WORK));
+            run.spoil(|record| {
+                record.set(1, slot::INTERRUPTED_WITNESS, 7);
+                record.seal(1);
+            });
+            run.outside[4] = 1;
+            let stack = [0, kept, 0, WORK + 4];
+            run.stacks.insert(1, vec![stack.iter().flat_map(|word| word.to_le_bytes()).collect()]);
+        }
+    };
+    red(left(1 ^ NONCE), &[]);
+    red(left(2 ^ NONCE), &["witness"]);
     // A stack pointer to nowhere.
     red(
         |run| {
