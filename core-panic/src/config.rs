@@ -22,6 +22,11 @@ pub enum StopPolicy {
     Nmi,
 }
 
+impl StopPolicy {
+    /// Every policy.
+    pub const ALL: [StopPolicy; 2] = [StopPolicy::IpiNmi, StopPolicy::Nmi];
+}
+
 /// What ends this kernel when no crash image took over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FinalAction {

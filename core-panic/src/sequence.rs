@@ -29,7 +29,11 @@ use crate::warden::Wardens;
 /// behind makes a few of them and not a storm.
 const LEAST_EXTENSION_NS: u64 = 1_000_000;
 /// How long CPUs that a broken-off stop has signalled may still take to answer, ms.
-const SETTLE_MS: u64 = 1_000;
+pub(crate) const SETTLE_MS: u64 = 1_000;
+/// How long a shot that is on its way is waited for, ms.
+pub(crate) const COLLECT_MS: u64 = 2_000;
+/// How long the message of a re-entry may take, which somebody else's code formats, ms.
+pub(crate) const MESSAGE_MS: u64 = 1_000;
 /// Re-entries before the next step starts, from which on optional steps are left out.
 const SKIP_OPTIONAL_AT: u32 = 2;
 /// …, from which on only the final action is left.
@@ -37,7 +41,7 @@ const ONLY_FINAL_AT: u32 = 3;
 /// …, from which on nothing is tried any more.
 const HALT_AT: u32 = 4;
 /// Entries altogether, above which optional steps and all notifiers are left out.
-const MOST_REENTRIES: u32 = 16;
+pub(crate) const MOST_REENTRIES: u32 = 16;
 
 /// Why there is a panic.
 #[derive(Clone, Copy)]
@@ -293,7 +297,7 @@ impl<'a, P: Platform> Panic<'a, P> {
 
     /// Waits for a shot that is on its way, so that it cannot hit what comes next.
     fn collect(&self, generation: u64) {
-        let time = self.config().deadline_ns(2_000);
+        let time = self.config().deadline_ns(COLLECT_MS);
         let start = self.platform.now_ns();
         for _ in 0..time / P::LEAST_ITERATION_NS {
             let over = self.platform.now_ns().wrapping_sub(start) >= time;
@@ -383,7 +387,9 @@ impl<'a, P: Platform> Panic<'a, P> {
         self.abandon(me, cause.reason);
         // Last, because it is somebody else's code that formats it: if it fails, nothing is lost.
         if depth < SKIP_OPTIONAL_AT {
-            self.line(me, format_args!("*** again, in {name}: {}: {}", cause.reason, cause.message));
+            self.watched(me, MESSAGE_MS, || {
+                self.line(me, format_args!("*** again, in {name}: {}: {}", cause.reason, cause.message));
+            });
         }
     }
 

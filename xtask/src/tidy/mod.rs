@@ -37,7 +37,8 @@ pub fn run(workspace: &Workspace, arguments: &TidyArgs) -> Result<()> {
     let names: Vec<String> = machines.iter().map(|machine| machine.name.clone()).collect();
     problems.extend(rules::check(&tree, &names));
     if problems.iter().all(|problem| problem.check != "machine-file" && problem.check != "scenario-file") {
-        let (rewritten, outdated) = generated::outdated(&tree, &generated::parts(&machines, &scenarios));
+        let parts = generated::parts(workspace, &machines, &scenarios)?;
+        let (rewritten, outdated) = generated::outdated(&tree, &parts);
         problems.extend(outdated);
         if arguments.fix {
             for (path, text) in rewritten {
