@@ -8,8 +8,8 @@ use core_panic::explain::{Ms, REENTRY_MS, Situation, TAKEOVER_MS, Until, class, 
 use core_panic::order::ORDER;
 use crash_record::names::Class;
 
-use crate::notifiers::{Which, wanted};
-use crate::options::Options;
+use crate::notifiers::{FAULTS, Which, wanted};
+use crate::options::{NotifierFault, Options};
 
 /// Takes the arguments after the program's name. An error is a sentence.
 pub fn run(arguments: &[String]) -> Result<String, String> {
@@ -69,7 +69,15 @@ fn notifiers(options: &Options) -> String {
         all.sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
         let names: Vec<_> =
             all.iter().map(|(priority, which)| format!("{} (priority {priority})", which.name())).collect();
-        let names = if names.is_empty() { "none".into() } else { names.join(", ") };
+        let mut names = if names.is_empty() { "none".into() } else { names.join(", ") };
+        let idle = |fault: &NotifierFault| !all.iter().any(|(_, which)| *which == Which::Wrong(*fault));
+        if *class == Class::BeforeDump {
+            let idle: Vec<_> =
+                FAULTS.iter().filter(|fault| idle(fault)).map(|fault| Which::Wrong(*fault).name()).collect();
+            if !idle.is_empty() {
+                names.push_str(&format!(" (in the constant table and not armed: {})", idle.join(", ")));
+            }
+        }
         text.push_str(&format!("  {:<12} {names}\n", class.name()));
     }
     text

@@ -29,6 +29,12 @@ impl Which {
     }
 }
 
+/// The lines of the constant table: the faults, in the order of `FAULTS`.
+pub const FAULTS: [NotifierFault; 3] = [NotifierFault::Panic, NotifierFault::Null, NotifierFault::Hang];
+
+/// The priority of what goes wrong.
+pub const WRONG: i16 = 10;
+
 /// What every boot registers: class, priority, who.
 const STANDING: [(Class, i16, Which); 4] = [
     (Class::Inform, 0, Which::Log),
@@ -37,9 +43,9 @@ const STANDING: [(Class, i16, Which); 4] = [
     (Class::Terminal, i16::MIN, Which::Hold),
 ];
 
-/// What is registered under this command line. The wrong ones come before the logging one of their
+/// What runs in a panic under this command line. The wrong ones come before the logging one of their
 /// class, so that a log line after them shows that it was not silenced.
 pub fn wanted(options: &Options) -> impl Iterator<Item = (Class, i16, Which)> + '_ {
-    let wrong = options.faults.iter().flatten().map(|(class, fault)| (*class, 10, Which::Wrong(*fault)));
+    let wrong = options.faults.iter().flatten().map(|(class, fault)| (*class, WRONG, Which::Wrong(*fault)));
     STANDING.into_iter().chain(wrong)
 }

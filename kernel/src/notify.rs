@@ -2,11 +2,12 @@
 
 use core::fmt;
 
-use core_panic::notifier::{Context, Notifier, Refusal, Registration};
+use core_panic::notifier::{BeforeDumpEntry, Context, LateClass, Notifier, Refusal, Registration};
+use hal::dump::BeforeDump;
 use hal::testload::Provoke;
 
 use crate::console;
-use crate::notifiers::{Which, wanted};
+use crate::notifiers::{FAULTS, WRONG, Which, wanted};
 use crate::options::{NotifierFault, Options};
 use crate::port;
 use crate::state::NOTIFIERS;
@@ -42,6 +43,22 @@ fn hold(context: &dyn Context) -> Result<(), Refusal> {
     Ok(())
 }
 
+// SAFETY: none of them runs unless the command line of a test asks for it, and then to break the contract:
+// what becomes of the path when somebody's word was not worth much is what that test looks at.
+unsafe impl BeforeDump for Which {}
+
+/// The notifiers of class `BeforeDump`: each fault once, armed by a test.
+pub static BEFORE_DUMP: [BeforeDumpEntry; FAULTS.len()] = {
+    const fn entry(which: &'static Which) -> BeforeDumpEntry {
+        BeforeDumpEntry { priority: WRONG, standing: false, notifier: which }
+    }
+    [
+        entry(of(Which::Wrong(FAULTS[0]))),
+        entry(of(Which::Wrong(FAULTS[1]))),
+        entry(of(Which::Wrong(FAULTS[2]))),
+    ]
+};
+
 const fn of(which: Which) -> &'static Which {
     match which {
         Which::Log => &Which::Log,
@@ -52,12 +69,20 @@ const fn of(which: Which) -> &'static Which {
     }
 }
 
-/// Registers what the command line asks for.
+/// Registers, or arms, what the command line asks for.
 pub fn register(options: &Options) {
     for (class, priority, which) in wanted(options) {
-        if NOTIFIERS.register(Registration { class, priority, notifier: of(which) }).is_err() {
+        let notifier = of(which);
+        let done = match LateClass::of(class) {
+            Some(class) => NOTIFIERS.register(Registration { class, priority, notifier }).is_ok(),
+            None => {
+                let line = FAULTS.iter().position(|fault| which == Which::Wrong(*fault));
+                line.is_some_and(|line| NOTIFIERS.arm(line))
+            }
+        };
+        if !done {
             let name = which.name();
-            console::line(format_args!("notifiers: the table is full, `{name}` is not registered"));
+            console::line(format_args!("notifiers: no room for `{name}`, it is not registered"));
         }
     }
 }
