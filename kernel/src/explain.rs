@@ -3,7 +3,7 @@
 //!
 //! `kernel explain FORMAT CPUS DIGEST_MS [COMMAND LINE]`
 
-use core_panic::config::ConfigError;
+use core_panic::config::{ConfigError, KEYS, Key, PREFIX, Values};
 use core_panic::explain::{Ms, REENTRY_MS, Situation, TAKEOVER_MS, Until, class, words};
 use core_panic::order::ORDER;
 use crash_record::names::Class;
@@ -46,7 +46,8 @@ pub fn run(arguments: &[String]) -> Result<String, String> {
         )),
         "order" => Ok(order()),
         "bounds" => Ok(bounds()),
-        other => Err(format!("no format `{other}`; there are text, numbers, order, bounds")),
+        "config" => Ok(config()),
+        other => Err(format!("no format `{other}`; there are text, numbers, order, bounds, config")),
     }
 }
 
@@ -106,6 +107,23 @@ fn order() -> String {
         let optional = if spec.optional { "yes" } else { "no" };
         let (step, what, budget, needs) = (spec.step, words.what, Ms(spec.budget_ms), words.needs);
         lines.push(format!("| {step} | {class} | {what} | {budget}{each}{verify} | {optional} | {needs} |"));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The keys of the command line as a table for the documents.
+fn config() -> String {
+    let mut lines =
+        vec!["| key | values | default | what it does |".to_owned(), "|---|---|---|---|".to_owned()];
+    for Key { name, values, default, meaning, .. } in &KEYS {
+        let values = match values {
+            Values::Words(words) => {
+                words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+            }
+            Values::Number { least, most } => format!("{least} to {most}"),
+        };
+        let default = if *default == "none" { "none".to_owned() } else { format!("`{default}`") };
+        lines.push(format!("| `{PREFIX}{name}` | {values} | {default} | {meaning} |"));
     }
     lines.join("\n") + "\n"
 }

@@ -20,13 +20,14 @@ const END: &str = "<!-- end generated -->";
 /// Contents of the parts by name.
 pub type Parts = BTreeMap<&'static str, String>;
 
-/// What the data says now; the order and its bounds are the kernel's to say.
+/// What the data says now; the order, its bounds and the keys are the kernel's to say.
 pub fn parts(workspace: &Workspace, machines: &[Machine], scenarios: &[Scenario]) -> Result<Parts> {
     Ok(BTreeMap::from([
         ("machines", machine_table(machines)),
         ("scenarios", scenario_table(scenarios)),
         ("order", explain::part(workspace, "order")?),
         ("bounds", explain::part(workspace, "bounds")?),
+        ("config", explain::part(workspace, "config")?),
     ]))
 }
 
