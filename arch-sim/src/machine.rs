@@ -3,7 +3,7 @@
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 
-use core_panic::notifier::Registration;
+use core_panic::notifier::{LateClass, Registration};
 use core_panic::{Panic, Registry};
 use crash_record::layout::{self, slot};
 use crash_record::write::{Identity, RecordArea};
@@ -88,7 +88,7 @@ impl Machine {
         });
         // SAFETY: by the caller's promise nobody looks at either; neither owns anything to drop.
         unsafe {
-            self.registry.get().write(Registry::new());
+            self.registry.get().write(Registry::with_before_dump(&notifiers::BEFORE_DUMP));
             (*self.panic.get()).write(Panic::new(&SIM, &self.record, &*self.registry.get()));
         }
         // SAFETY: just written, and from here on only shared.
@@ -96,7 +96,10 @@ impl Machine {
         for (number, spec) in scenario.notifiers.iter().enumerate() {
             if let Some(spec) = spec {
                 let notifier = notifiers::notifier(number);
-                let _ = registry.register(Registration { class: spec.class, priority: 0, notifier });
+                let _ = match LateClass::of(spec.class) {
+                    Some(class) => registry.register(Registration { class, priority: 0, notifier }).is_ok(),
+                    None => registry.arm(number),
+                };
             }
         }
         self.panic().configure(scenario.config);

@@ -1,6 +1,7 @@
 //! Notifiers that do what the scenario says.
 
-use core_panic::notifier::{Context, Notifier, Refusal};
+use core_panic::notifier::{BeforeDumpEntry, Context, Notifier, Refusal};
+use hal::dump::BeforeDump;
 
 use crate::faults::What;
 use crate::oracle::Act;
@@ -28,6 +29,22 @@ static ALL: [Simulated; MAX_NOTIFIERS] = {
 pub fn notifier(number: usize) -> &'static dyn Notifier {
     &ALL[number % MAX_NOTIFIERS]
 }
+
+// SAFETY: nothing of a real machine is at stake. Some of these break the contract on purpose, in a scenario
+// that is about that.
+unsafe impl BeforeDump for Simulated {}
+
+/// The constant table: every notifier once; a scenario arms those that it has in that class.
+pub static BEFORE_DUMP: [BeforeDumpEntry; MAX_NOTIFIERS] = {
+    let mut table =
+        [const { BeforeDumpEntry { priority: 0, standing: false, notifier: &ALL[0] } }; MAX_NOTIFIERS];
+    let mut at = 0;
+    while at < MAX_NOTIFIERS {
+        table[at].notifier = &ALL[at];
+        at += 1;
+    }
+    table
+};
 
 /// Its name.
 pub fn name(number: usize) -> &'static str {

@@ -22,6 +22,11 @@ pub enum StopPolicy {
     Nmi,
 }
 
+impl StopPolicy {
+    /// Every policy.
+    pub const ALL: [StopPolicy; 2] = [StopPolicy::IpiNmi, StopPolicy::Nmi];
+}
+
 /// What ends this kernel when no crash image took over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FinalAction {
@@ -63,42 +68,13 @@ impl Config {
     };
 
     /// Takes one `key=value` of a command line. A key that does not start with `panic.` is somebody
-    /// else's: `Ok(false)`. An error changes nothing, so the default stands.
+    /// else's: `Ok(false)`. An error changes nothing: the default, or what was said before, stands. What
+    /// is said last wins.
     pub fn set(&mut self, key: &str, value: &str) -> Result<bool, ConfigError> {
-        let Some(name) = key.strip_prefix("panic.") else { return Ok(false) };
-        match name {
-            "kexec" => {
-                self.kexec = one_of(
-                    value,
-                    &[("pre", KexecMode::Pre), ("post", KexecMode::Post), ("off", KexecMode::Off)],
-                    "pre, post or off",
-                )?;
-            }
-            "stop" => {
-                self.stop = one_of(
-                    value,
-                    &[("ipi-nmi", StopPolicy::IpiNmi), ("nmi", StopPolicy::Nmi)],
-                    "ipi-nmi or nmi",
-                )?;
-            }
-            "final" => {
-                self.final_action = one_of(
-                    value,
-                    &[
-                        ("reboot", FinalAction::Reboot),
-                        ("poweroff", FinalAction::PowerOff),
-                        ("halt", FinalAction::Halt),
-                    ],
-                    "reboot, poweroff or halt",
-                )?;
-            }
-            "timeout" => self.timeout_s = number(value, 0, 3600, "a number of seconds from 0 to 3600")?,
-            "scale" => self.scale = number(value, 1, 100, "a number from 1 to 100")?,
-            "cpu" => {
-                self.cpu = Some(number(value, 0, hal::MAX_CPUS as u32 - 1, "a CPU number from 0 to 15")?);
-            }
-            _ => return Err(ConfigError::UnknownKey),
-        }
+        let Some(name) = key.strip_prefix(PREFIX) else { return Ok(false) };
+        let key = KEYS.iter().find(|key| key.name == name).ok_or(ConfigError::UnknownKey)?;
+        let number = key.values.number(value).ok_or(ConfigError::Expected(key.expected))?;
+        (key.put)(self, number);
         Ok(true)
     }
 
@@ -126,15 +102,117 @@ impl fmt::Display for ConfigError {
     }
 }
 
-fn one_of<T: Copy>(value: &str, choices: &[(&str, T)], expected: &'static str) -> Result<T, ConfigError> {
-    let found = choices.iter().find(|(name, _)| *name == value);
-    found.map(|(_, choice)| *choice).ok_or(ConfigError::Expected(expected))
+/// What every key of [`KEYS`] starts with.
+pub const PREFIX: &str = "panic.";
+
+/// A key of the command line. The table is what is parsed by, and what the documents are made of.
+pub struct Key {
+    /// Its name after [`PREFIX`].
+    pub name: &'static str,
+    /// What it takes.
+    pub values: Values,
+    /// The same in words, for whoever gave it something else.
+    pub expected: &'static str,
+    /// The value that says the same as nothing, or why there is none.
+    pub default: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+    /// A word counts by its place, a number as itself.
+    put: fn(&mut Config, u32),
 }
 
-fn number(value: &str, least: u32, most: u32, expected: &'static str) -> Result<u32, ConfigError> {
-    let parsed = value.parse().ok().filter(|number| (least..=most).contains(number));
-    parsed.ok_or(ConfigError::Expected(expected))
+/// What a key takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Values {
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// A whole number in this range, in decimal digits.
+    Number {
+        /// From here.
+        least: u32,
+        /// To here, inclusive.
+        most: u32,
+    },
 }
+
+impl Values {
+    fn number(&self, value: &str) -> Option<u32> {
+        match *self {
+            Values::Words(words) => words.iter().position(|word| *word == value).map(|place| place as u32),
+            Values::Number { least, most } => {
+                let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+                let number = digits.then(|| value.parse().ok()).flatten();
+                number.filter(|number| (least..=most).contains(number))
+            }
+        }
+    }
+}
+
+/// Every key.
+pub const KEYS: [Key; 6] = [
+    Key {
+        name: "kexec",
+        values: Values::Words(&["pre", "post", "off"]),
+        expected: "pre, post or off",
+        default: "pre",
+        meaning: "when to jump into the crash image: before anybody is told, after that, or not at all",
+        put: |config, place| {
+            config.kexec = match place {
+                0 => KexecMode::Pre,
+                1 => KexecMode::Post,
+                _ => KexecMode::Off,
+            }
+        },
+    },
+    Key {
+        name: "stop",
+        values: Values::Words(&["ipi-nmi", "nmi"]),
+        expected: "ipi-nmi or nmi",
+        default: "nmi",
+        meaning: "how the other CPUs are stopped: by an IPI and then an NMI to whoever does not answer, or by \
+                  NMI at once",
+        put: |config, place| config.stop = if place == 0 { StopPolicy::IpiNmi } else { StopPolicy::Nmi },
+    },
+    Key {
+        name: "final",
+        values: Values::Words(&["reboot", "poweroff", "halt"]),
+        expected: "reboot, poweroff or halt",
+        default: "reboot",
+        meaning: "what ends this kernel when no crash image took over; what fails falls back to the next one",
+        put: |config, place| {
+            config.final_action = match place {
+                0 => FinalAction::Reboot,
+                1 => FinalAction::PowerOff,
+                _ => FinalAction::Halt,
+            }
+        },
+    },
+    Key {
+        name: "timeout",
+        values: Values::Number { least: 0, most: 3600 },
+        expected: "a number of seconds from 0 to 3600",
+        default: "0",
+        meaning: "how many seconds to wait before the final action",
+        put: |config, number| config.timeout_s = number,
+    },
+    Key {
+        name: "scale",
+        values: Values::Number { least: 1, most: 100 },
+        expected: "a number from 1 to 100",
+        default: "1",
+        meaning: "what every budget is multiplied by: for emulators and overcommitted hosts",
+        put: |config, number| config.scale = number,
+    },
+    Key {
+        name: "cpu",
+        values: Values::Number { least: 0, most: hal::MAX_CPUS as u32 - 1 },
+        expected: "a CPU number from 0 to 15",
+        default: "none",
+        meaning: "the CPU that goes through the steps, whoever panicked; one that the machine does not have is \
+                  nonsense too",
+        put: |config, number| config.cpu = Some(number),
+    },
+];
 
 #[cfg(test)]
 mod tests {
@@ -163,6 +241,54 @@ mod tests {
         };
         assert_eq!(config, expected);
         assert_eq!(config.deadline_ns(50), 1_000_000_000);
+    }
+
+    #[test]
+    fn the_table_is_true() {
+        let other = Config {
+            kexec: KexecMode::Off,
+            stop: StopPolicy::IpiNmi,
+            final_action: FinalAction::Halt,
+            timeout_s: 7,
+            scale: 7,
+            cpu: Some(7),
+        };
+        let (mut default, mut reset) = (Config::DEFAULT, other);
+        for key in KEYS.iter().filter(|key| key.default != "none") {
+            (key.put)(&mut default, key.values.number(key.default).unwrap());
+            (key.put)(&mut reset, key.values.number(key.default).unwrap());
+        }
+        assert_eq!(default, Config::DEFAULT, "a default changes nothing");
+        assert_eq!(reset, Config { cpu: Some(7), ..Config::DEFAULT }, "and every key but one has one");
+        for key in &KEYS {
+            let set = |value: &str| {
+                let mut name = crate::report::Text::<32>::new(format_args!("{PREFIX}{}", key.name));
+                name.printable();
+                Config::DEFAULT.clone().set(core::str::from_utf8(name.bytes()).unwrap(), value)
+            };
+            let refused = Err(ConfigError::Expected(key.expected));
+            assert_eq!(set(""), refused);
+            match key.values {
+                Values::Words(words) => {
+                    for word in words {
+                        assert_eq!(set(word), Ok(true));
+                        assert!(key.expected.contains(word), "{word}");
+                    }
+                }
+                Values::Number { least, most } => {
+                    let text = |number: i64| crate::report::Text::<32>::new(format_args!("{number}"));
+                    for (number, good) in [(least, true), (most, true), (most + 1, false)] {
+                        let text = text(number.into());
+                        let value = core::str::from_utf8(text.bytes()).unwrap();
+                        assert_eq!(set(value).is_ok(), good, "{value}");
+                        assert!(!good || key.expected.contains(value), "{value}");
+                    }
+                    for nonsense in ["-1", "+1", "0x1", "1s", "99999999999999999999"] {
+                        assert_eq!(set(nonsense), refused, "{nonsense}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

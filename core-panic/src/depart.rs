@@ -11,7 +11,7 @@ use crate::report::Detail;
 use crate::sequence::{Ended, Panic};
 
 /// How long a link of the final chain may take, ms.
-const LINK_MS: u64 = 1_000;
+pub(crate) const LINK_MS: u64 = 1_000;
 
 impl<P: Platform> Panic<'_, P> {
     /// A kexec step: verify, quiesce, jump. Whatever is in the way is the outcome, and the path goes

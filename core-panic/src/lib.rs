@@ -16,6 +16,7 @@
 //! * [`notifier`] – who is told, in four classes;
 //! * [`depart`] – the ways out: kexec and the final action (P8);
 //! * [`report`] – what is said: event lines, text for people, entries of the crash record;
+//! * [`explain`] – the order and its bound, for people;
 //! * [`config`] – the choices, and the command line that makes them.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@ pub mod claim;
 pub mod config;
 pub mod deadline;
 pub mod depart;
+pub mod explain;
 pub mod notifier;
 pub mod order;
 pub mod report;

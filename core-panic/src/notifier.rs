@@ -1,13 +1,25 @@
 //! Who is told about a panic.
+//!
+//! A table of fixed size, walked by number: it has no links, so it has no cycles. What was registered at
+//! run time lies in memory that anything may have written to before the panic, so it is kept twice and
+//! used only where both agree; a slot that does not hold is left out and named by its number, and the
+//! others run. What runs before the dump is a constant.
 
 use core::fmt;
 
 use crash_record::names::Class;
-use hal::MAX_CPUS;
-use hal::sync::BindOnce;
+use hal::dump::BeforeDump;
+use hal::sync::{AtomicU32, BindOnce, Ordering};
+use hal::{CpuId, MAX_CPUS, Platform};
 
-/// The most notifiers that can be registered, all classes together: bounds the walk (P3, P7).
+use crate::sequence::Panic;
+
+/// The most notifiers that can be registered at run time, all classes together: bounds the walk (P3, P7).
 pub const MAX_NOTIFIERS: usize = 2 * MAX_CPUS;
+/// The most notifiers of class `BeforeDump`.
+pub const MAX_BEFORE_DUMP: usize = 32;
+
+const _: () = assert!(MAX_NOTIFIERS <= 32, "a bit of a word for each");
 
 /// Why a notifier did not do its work, in one line. It is recorded and the next one runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,33 +53,172 @@ pub trait Context {
 ///
 /// # Contract
 ///
-/// A notifier runs on the owner, on a panic stack, with interrupts masked and every other CPU stopped
-/// or named as missing. Locks that others held stay held. So it must not block, allocate, take a lock
-/// that waits, or wait for another CPU. It should finish within the budget of its step
-/// ([`crate::order`]); it runs at most once; if it panics or faults it is marked as failed and the next
-/// one runs. It cannot keep the others from running.
+/// *Context.* A notifier runs on the owner, on a panic stack, with interrupts masked and every other CPU
+/// stopped or named as missing. It runs at most once in the life of the kernel. A panic, a fault or a
+/// deadline inside it marks it as failed, and it is never returned to: whatever it held stays held, whatever
+/// it was writing stays half written.
+///
+/// *It may* read memory, drive hardware that nobody else drives, call firmware by the rules of that firmware,
+/// and speak through its [`Context`].
+///
+/// *It must not* block, allocate, take a lock that waits, wait for another CPU (nobody answers any more), enable
+/// interrupts, return to a scheduler, or hand out addresses on its stack: a panic stack is small, a few
+/// kilobytes, and is used again.
+///
+/// *Time.* It should finish within the budget of its step ([`crate::order`]): 10 ms before the dump, 50 ms for
+/// the classes that inform and clean up, a second for the last one, each times `panic.scale`. After that it is
+/// abandoned. Hardware that does not answer is what it has to expect.
+///
+/// *Result.* `Ok` is *done*; everything else says why ([`Refusal`]), and is in the record. It cannot keep the
+/// others from running.
+///
+/// *A `Terminal` one may never return*, which is why they run last, after everything that a dump or a report
+/// needs; the final action follows whether they return or not.
 pub trait Notifier: Sync {
     /// A short name without spaces; it appears in the record.
     fn name(&self) -> &'static str;
 
-    /// Does the work. A `Terminal` notifier may never return.
+    /// Does the work.
     fn notify(&self, context: &dyn Context) -> Result<(), Refusal>;
+}
+
+/// The classes that are registered at run time. There is no `BeforeDump` among them: that one is a constant
+/// ([`Registry::with_before_dump`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LateClass {
+    /// Tells somebody.
+    Inform,
+    /// Cleans up before a reset.
+    PreReboot,
+    /// May never return, so it is last.
+    Terminal,
+}
+
+impl LateClass {
+    /// The class as the record knows it.
+    pub const fn class(self) -> Class {
+        match self {
+            LateClass::Inform => Class::Inform,
+            LateClass::PreReboot => Class::PreReboot,
+            LateClass::Terminal => Class::Terminal,
+        }
+    }
+
+    /// This class, if it can be registered at run time.
+    pub const fn of(class: Class) -> Option<LateClass> {
+        match class {
+            Class::BeforeDump => None,
+            Class::Inform => Some(LateClass::Inform),
+            Class::PreReboot => Some(LateClass::PreReboot),
+            Class::Terminal => Some(LateClass::Terminal),
+        }
+    }
 }
 
 /// A notifier with its place.
 #[derive(Clone, Copy)]
 pub struct Registration {
-    /// When it runs.
-    pub class: Class,
+    /// When it runs. Fixed from here on.
+    pub class: LateClass,
     /// Within the class: higher first, equal ones in the order of their registration.
     pub priority: i16,
     /// Who.
     pub notifier: &'static dyn Notifier,
 }
 
+/// A notifier that somebody vouched for.
+pub trait BeforeDumpNotifier: Notifier + BeforeDump {}
+impl<T: Notifier + BeforeDump> BeforeDumpNotifier for T {}
+
+/// A notifier of class `BeforeDump` with its place: a line of a constant table.
+pub struct BeforeDumpEntry {
+    /// Within the class: higher first, equal ones in their order here.
+    pub priority: i16,
+    /// False: it runs only if the kernel has armed it ([`Registry::arm`]), such as when it has found the
+    /// device that this is about.
+    pub standing: bool,
+    /// Who.
+    pub notifier: &'static dyn BeforeDumpNotifier,
+}
+
+/// A registration as it is kept: plain numbers, which have no values that must not be, and who.
+#[derive(Clone, Copy)]
+struct Kept {
+    place: u32,
+    notifier: &'static dyn Notifier,
+}
+
+impl Kept {
+    fn new(registration: &Registration) -> Kept {
+        let class = u32::from(registration.class.class().number());
+        let place = class << 16 | u32::from(registration.priority as u16);
+        Kept { place, notifier: registration.notifier }
+    }
+
+    /// Both halves of the reference are compared: where the notifier is, and what is called.
+    #[allow(ambiguous_wide_pointer_comparisons)] // two copies of one value
+    fn same(&self, other: &Kept) -> bool {
+        self.place == other.place && core::ptr::eq(self.notifier, other.notifier)
+    }
+}
+
+/// A notifier that may be called.
+#[derive(Clone, Copy)]
+struct Found {
+    class: Class,
+    priority: i16,
+    notifier: &'static dyn Notifier,
+}
+
+/// Where a notifier comes in its class: by priority, then by number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Place(u32);
+
+impl Place {
+    fn new(priority: i16, number: usize) -> Place {
+        let later = (i32::from(i16::MAX) - i32::from(priority)) as u32;
+        Place(later << 16 | number as u32)
+    }
+
+    /// The notifier's number.
+    pub const fn number(self) -> usize {
+        (self.0 & 0xffff) as usize
+    }
+
+    /// As a word that is never 0, and back.
+    pub(crate) const fn word(self) -> u32 {
+        self.0 + 1
+    }
+
+    /// The place in a word; `None` for 0.
+    pub(crate) fn from_word(word: u32) -> Option<Place> {
+        word.checked_sub(1).map(Place)
+    }
+}
+
+const _: () = assert!(MAX_NOTIFIERS + MAX_BEFORE_DUMP < 0xffff, "the word of a place does not overflow");
+
+/// A slot of the table.
+enum Slot {
+    Empty,
+    Whole(Found),
+    /// A stray write hit it, or a CPU was stopped while it registered.
+    NotWhole,
+}
+
 /// All notifiers. Registration allocates nothing and is refused when the table is full.
 pub struct Registry {
-    slots: [BindOnce<Registration>; MAX_NOTIFIERS],
+    slots: [BindOnce<Kept>; MAX_NOTIFIERS],
+    /// The same again.
+    copies: [BindOnce<Kept>; MAX_NOTIFIERS],
+    /// The constant table, and the same again.
+    before_dump: [&'static [BeforeDumpEntry]; 2],
+    /// Lines of the constant table that were armed, a bit each.
+    armed: AtomicU32,
+    /// Slots that were named as not whole, a bit each.
+    named: AtomicU32,
+    /// 1 once the constant table was named as not what it was.
+    table_named: AtomicU32,
 }
 
 /// The table of notifiers is full.
@@ -75,54 +226,154 @@ pub struct Registry {
 pub struct Full;
 
 impl Registry {
-    /// Nobody.
-    #[cfg(not(loom))]
-    #[allow(clippy::new_without_default)] // a static's initialiser
-    pub const fn new() -> Self {
-        Registry { slots: [const { BindOnce::new() }; MAX_NOTIFIERS] }
+    hal::const_unless_loom! {
+        /// Nobody.
+        #[allow(clippy::new_without_default)] // a static's initialiser
+        pub fn new() -> Self {
+            Registry::with_before_dump(&[])
+        }
     }
 
-    /// Nobody.
+    /// Nobody but these, of class `BeforeDump`. What goes beyond [`MAX_BEFORE_DUMP`] is never called; a
+    /// longer table does not compile where this is a constant.
+    #[cfg(not(loom))]
+    pub const fn with_before_dump(table: &'static [BeforeDumpEntry]) -> Self {
+        assert!(table.len() <= MAX_BEFORE_DUMP);
+        Registry {
+            slots: [const { BindOnce::new() }; MAX_NOTIFIERS],
+            copies: [const { BindOnce::new() }; MAX_NOTIFIERS],
+            before_dump: [table; 2],
+            armed: AtomicU32::new(0),
+            named: AtomicU32::new(0),
+            table_named: AtomicU32::new(0),
+        }
+    }
+
+    /// Nobody but these.
     #[cfg(loom)]
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
-        Registry { slots: core::array::from_fn(|_| BindOnce::new()) }
+    pub fn with_before_dump(table: &'static [BeforeDumpEntry]) -> Self {
+        Registry {
+            slots: core::array::from_fn(|_| BindOnce::new()),
+            copies: core::array::from_fn(|_| BindOnce::new()),
+            before_dump: [table; 2],
+            armed: AtomicU32::new(0),
+            named: AtomicU32::new(0),
+            table_named: AtomicU32::new(0),
+        }
     }
 
     /// Adds a notifier. Its class is fixed from here on.
     pub fn register(&self, registration: Registration) -> Result<(), Full> {
-        if self.slots.iter().any(|slot| slot.bind(registration)) { Ok(()) } else { Err(Full) }
+        let kept = Kept::new(&registration);
+        for (slot, copy) in self.slots.iter().zip(&self.copies) {
+            if copy.bind(kept) {
+                // Whoever won the copy is alone with the slot.
+                slot.bind(kept);
+                return Ok(());
+            }
+        }
+        Err(Full)
     }
 
-    fn get(&self, number: usize) -> Option<&Registration> {
-        self.slots.get(number).and_then(BindOnce::get)
+    /// From here on a line of the constant table that is not standing runs too. False if there is no such
+    /// line.
+    pub fn arm(&self, line: usize) -> bool {
+        let there = self.table().is_some_and(|table| line < table.len());
+        if there {
+            self.armed.fetch_or(1 << line, Ordering::AcqRel);
+        }
+        there
     }
 
-    /// The number of the notifier of `class` that comes after `previous` in the order of priority;
-    /// the first one for `None`. Every walk by repeated calls ends: each number comes up once.
-    pub fn after(&self, class: Class, previous: Option<usize>) -> Option<usize> {
-        let rank = |number: usize, registration: &Registration| (-i32::from(registration.priority), number);
-        let last =
-            previous.and_then(|number| self.get(number).map(|registration| rank(number, registration)));
-        (0..MAX_NOTIFIERS)
-            .filter_map(|number| self.get(number).map(|registration| (number, registration)))
-            .filter(|(_, registration)| registration.class == class)
-            .map(|(number, registration)| rank(number, registration))
-            .filter(|rank| last.is_none_or(|last| *rank > last))
+    /// The constant table, if the way to it is what it was.
+    fn table(&self) -> Option<&'static [BeforeDumpEntry]> {
+        let [table, copy] = self.before_dump;
+        (core::ptr::eq(table, copy) && table.len() <= MAX_BEFORE_DUMP).then_some(table)
+    }
+
+    fn slot(&self, number: usize) -> Slot {
+        let (Some(slot), Some(copy)) = (self.slots.get(number), self.copies.get(number)) else {
+            return Slot::Empty;
+        };
+        if slot.is_empty() && copy.is_empty() {
+            return Slot::Empty;
+        }
+        let (Some(kept), Some(copy)) = (slot.get(), copy.get()) else { return Slot::NotWhole };
+        match Class::from_number((kept.place >> 16) as u16) {
+            Some(class) if kept.same(copy) => {
+                Slot::Whole(Found { class, priority: kept.place as u16 as i16, notifier: kept.notifier })
+            }
+            _ => Slot::NotWhole,
+        }
+    }
+
+    /// Numbers from 0 are slots; behind them come the lines of the constant table.
+    fn get(&self, number: usize) -> Option<Found> {
+        match number.checked_sub(MAX_NOTIFIERS) {
+            None => match self.slot(number) {
+                Slot::Whole(found) => Some(found),
+                Slot::Empty | Slot::NotWhole => None,
+            },
+            Some(line) => {
+                let entry = self.table()?.get(line)?;
+                let runs = entry.standing || self.armed.load(Ordering::Acquire) & (1 << line) != 0;
+                let notifier: &'static dyn Notifier = entry.notifier;
+                runs.then_some(Found { class: Class::BeforeDump, priority: entry.priority, notifier })
+            }
+        }
+    }
+
+    /// Every number that may be somebody's.
+    fn numbers() -> core::ops::Range<usize> {
+        0..MAX_NOTIFIERS + MAX_BEFORE_DUMP
+    }
+
+    /// The notifier of `class` that comes after `previous`; the first one for `None`. Every walk by
+    /// repeated calls ends and calls nobody twice, also if slots are written to meanwhile: places only grow.
+    pub fn after(&self, class: Class, previous: Option<Place>) -> Option<Place> {
+        Self::numbers()
+            .filter_map(|number| self.get(number).map(|found| (number, found)))
+            .filter(|(_, found)| found.class == class)
+            .map(|(number, found)| Place::new(found.priority, number))
+            .filter(|place| previous.is_none_or(|previous| *place > previous))
             .min()
-            .map(|(_, number)| number)
     }
 
     /// The notifier with this number.
     pub fn notifier(&self, number: usize) -> Option<&'static dyn Notifier> {
-        self.get(number).map(|registration| registration.notifier)
+        self.get(number).map(|found| found.notifier)
     }
 
     /// How many notifiers a class has.
     pub fn count(&self, class: Class) -> usize {
-        (0..MAX_NOTIFIERS)
-            .filter(|number| self.get(*number).is_some_and(|found| found.class == class))
-            .count()
+        Self::numbers().filter(|number| self.get(*number).is_some_and(|found| found.class == class)).count()
+    }
+
+    /// The next slot that is not whole, if it was not named before.
+    fn next_not_whole(&self) -> Option<usize> {
+        (0..MAX_NOTIFIERS).find(|&number| {
+            matches!(self.slot(number), Slot::NotWhole)
+                && self.named.fetch_or(1 << number, Ordering::AcqRel) & (1 << number) == 0
+        })
+    }
+}
+
+impl<P: Platform> Panic<'_, P> {
+    /// Names the slots that will not be called, each once (P5). Their class is not known, so the first step
+    /// that looks names them.
+    pub(crate) fn name_lost_notifiers(&self, me: CpuId) {
+        let Some(step) = self.current().map(|spec| spec.step) else { return };
+        for _ in 0..MAX_NOTIFIERS {
+            let Some(number) = self.notifiers.next_not_whole() else { break };
+            self.note(
+                me,
+                step,
+                format_args!("notifier slot {number} is left out: damaged, or not fully registered"),
+            );
+        }
+        if self.notifiers.table().is_none() && self.notifiers.table_named.swap(1, Ordering::AcqRel) == 0 {
+            self.note(me, step, format_args!("the table of before-dump notifiers is left out: damaged"));
+        }
     }
 }
 
@@ -145,9 +396,9 @@ mod tests {
     fn names(registry: &Registry, class: Class) -> Vec<&'static str> {
         let mut at = None;
         let mut names = Vec::new();
-        while let Some(number) = registry.after(class, at) {
-            names.push(registry.notifier(number).unwrap().name());
-            at = Some(number);
+        while let Some(place) = registry.after(class, at) {
+            names.push(registry.notifier(place.number()).unwrap().name());
+            at = Some(place);
         }
         names
     }
@@ -156,26 +407,41 @@ mod tests {
     fn by_class_then_priority_then_order() {
         let registry = Registry::new();
         for (class, priority, notifier) in [
-            (Class::Inform, 0, &Named("a")),
-            (Class::Terminal, 0, &Named("t")),
-            (Class::Inform, 5, &Named("b")),
-            (Class::Inform, 0, &Named("c")),
-            (Class::Inform, i16::MIN, &Named("d")),
+            (LateClass::Inform, 0, &Named("a")),
+            (LateClass::Terminal, 0, &Named("t")),
+            (LateClass::Inform, 5, &Named("b")),
+            (LateClass::Inform, 0, &Named("c")),
+            (LateClass::Inform, i16::MIN, &Named("d")),
+            (LateClass::Inform, i16::MAX, &Named("z")),
         ] {
             registry.register(Registration { class, priority, notifier }).unwrap();
         }
-        assert_eq!(names(&registry, Class::Inform), ["b", "a", "c", "d"]);
+        assert_eq!(names(&registry, Class::Inform), ["z", "b", "a", "c", "d"]);
         assert_eq!(names(&registry, Class::Terminal), ["t"]);
         assert_eq!(names(&registry, Class::BeforeDump), [] as [&str; 0]);
-        assert_eq!(registry.count(Class::Inform), 4);
+        assert_eq!(registry.count(Class::Inform), 5);
     }
 
     #[test]
     fn a_full_table_refuses() {
         let registry = Registry::new();
-        let one = Registration { class: Class::Inform, priority: 0, notifier: &Named("x") };
+        let one = Registration { class: LateClass::Inform, priority: 0, notifier: &Named("x") };
         assert!((0..MAX_NOTIFIERS).all(|_| registry.register(one).is_ok()));
         assert_eq!(registry.register(one), Err(Full));
         assert_eq!(names(&registry, Class::Inform).len(), MAX_NOTIFIERS);
+    }
+
+    #[test]
+    fn a_stray_number_is_not_whole() {
+        let registry = Registry::new();
+        let one = Registration { class: LateClass::Inform, priority: 0, notifier: &Named("x") };
+        registry.copies[3].bind(Kept { place: 0xffff_0000, notifier: one.notifier });
+        registry.slots[3].bind(Kept { place: 0xffff_0000, notifier: one.notifier });
+        // Registered half-way.
+        registry.copies[4].bind(Kept::new(&one));
+        registry.register(one).unwrap();
+        assert_eq!(names(&registry, Class::Inform), ["x"]);
+        assert_eq!((registry.next_not_whole(), registry.next_not_whole()), (Some(3), Some(4)));
+        assert_eq!(registry.next_not_whole(), None, "each once");
     }
 }

@@ -5,7 +5,8 @@
 //! `kexec=pre` and no `BeforeDump` notifier the path from the claim to the jump is claim, announce,
 //! stop, verify, quiesce, jump, and nothing else.
 
-use crate::config::{Config, KexecMode};
+use crate::config::{Config, KexecMode, StopPolicy};
+use crate::stop::ladder;
 use crash_record::names::{Class, Step};
 
 /// What a step does.
@@ -27,6 +28,31 @@ pub enum Action {
     Final,
 }
 
+/// What the stop step may take beyond the answers of its ladder, ms: sending to every CPU, and writing down
+/// what became of each.
+const STOP_BEYOND_ANSWERS_MS: u64 = 1_000;
+
+/// The stop's budget: every rung of the longest ladder may wait as long as it has, and the deadline comes
+/// after that. A deadline that came first would abandon a ladder that does what it should.
+const STOP_MS: u64 = longest_ladder_ms() + STOP_BEYOND_ANSWERS_MS;
+
+const fn longest_ladder_ms() -> u64 {
+    let mut longest = 0;
+    let mut policy = 0;
+    while policy < StopPolicy::ALL.len() {
+        let rungs = ladder(StopPolicy::ALL[policy]);
+        let mut sum = 0;
+        let mut rung = 0;
+        while rung < rungs.len() {
+            sum += rungs[rung].1;
+            rung += 1;
+        }
+        longest = if sum > longest { sum } else { longest };
+        policy += 1;
+    }
+    longest
+}
+
 /// A line of the order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StepSpec {
@@ -44,7 +70,7 @@ pub struct StepSpec {
 /// The steps after the claim.
 pub const ORDER: [StepSpec; 10] = [
     StepSpec { step: Step::Announce, action: Action::Announce, budget_ms: 1_000, optional: true },
-    StepSpec { step: Step::Stop, action: Action::Stop, budget_ms: 3_000, optional: false },
+    StepSpec { step: Step::Stop, action: Action::Stop, budget_ms: STOP_MS, optional: false },
     StepSpec {
         step: Step::BeforeDump,
         action: Action::Notify(Class::BeforeDump),

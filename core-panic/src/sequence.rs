@@ -20,7 +20,7 @@ use hal::{CpuId, Platform};
 use crate::claim::{Claim, Entered};
 use crate::config::Config;
 use crate::deadline::{Deadline, Shot, State};
-use crate::notifier::{Refusal, Registry};
+use crate::notifier::{Place, Refusal, Registry};
 use crate::order::{Action, ORDER, StepSpec, applies};
 use crate::report::{Detail, Voice};
 use crate::warden::Wardens;
@@ -29,7 +29,11 @@ use crate::warden::Wardens;
 /// behind makes a few of them and not a storm.
 const LEAST_EXTENSION_NS: u64 = 1_000_000;
 /// How long CPUs that a broken-off stop has signalled may still take to answer, ms.
-const SETTLE_MS: u64 = 1_000;
+pub(crate) const SETTLE_MS: u64 = 1_000;
+/// How long a shot that is on its way is waited for, ms.
+pub(crate) const COLLECT_MS: u64 = 2_000;
+/// How long the message of a re-entry may take, which somebody else's code formats, ms.
+pub(crate) const MESSAGE_MS: u64 = 1_000;
 /// Re-entries before the next step starts, from which on optional steps are left out.
 const SKIP_OPTIONAL_AT: u32 = 2;
 /// …, from which on only the final action is left.
@@ -37,7 +41,7 @@ const ONLY_FINAL_AT: u32 = 3;
 /// …, from which on nothing is tried any more.
 const HALT_AT: u32 = 4;
 /// Entries altogether, above which optional steps and all notifiers are left out.
-const MOST_REENTRIES: u32 = 16;
+pub(crate) const MOST_REENTRIES: u32 = 16;
 
 /// Why there is a panic.
 #[derive(Clone, Copy)]
@@ -95,12 +99,12 @@ pub struct Panic<'a, P: Platform> {
     pub(crate) platform: &'a P,
     pub(crate) record: &'a RecordArea,
     pub(crate) claim: Claim,
-    notifiers: &'a Registry,
+    pub(crate) notifiers: &'a Registry,
     config: BindOnce<Config>,
     /// Twice the place in [`ORDER`] of the step that runs or comes next, plus 1 while it runs: one word, so
     /// that whatever interrupts the end of a step cannot make it start again.
     place: AtomicU32,
-    /// Number + 1 of the notifier started last in this step; 0 if none was.
+    /// [`Place`] of the notifier started last in this step; 0 if none was.
     notifier: AtomicU32,
     /// 1 while that notifier runs.
     notifying: AtomicU32,
@@ -293,7 +297,7 @@ impl<'a, P: Platform> Panic<'a, P> {
 
     /// Waits for a shot that is on its way, so that it cannot hit what comes next.
     fn collect(&self, generation: u64) {
-        let time = self.config().deadline_ns(2_000);
+        let time = self.config().deadline_ns(COLLECT_MS);
         let start = self.platform.now_ns();
         for _ in 0..time / P::LEAST_ITERATION_NS {
             let over = self.platform.now_ns().wrapping_sub(start) >= time;
@@ -383,7 +387,9 @@ impl<'a, P: Platform> Panic<'a, P> {
         self.abandon(me, cause.reason);
         // Last, because it is somebody else's code that formats it: if it fails, nothing is lost.
         if depth < SKIP_OPTIONAL_AT {
-            self.line(me, format_args!("*** again, in {name}: {}: {}", cause.reason, cause.message));
+            self.watched(me, MESSAGE_MS, || {
+                self.line(me, format_args!("*** again, in {name}: {}: {}", cause.reason, cause.message));
+            });
         }
     }
 
@@ -413,8 +419,8 @@ impl<'a, P: Platform> Panic<'a, P> {
     fn abandon(&self, me: CpuId, why: &str) {
         let ended = Ended::failed(format_args!("{why}"));
         if self.notifying.swap(0, Ordering::AcqRel) == 1 {
-            let number = (self.notifier.load(Ordering::Acquire) as usize).wrapping_sub(1);
-            self.end_notifier(me, number, &ended);
+            let place = Place::from_word(self.notifier.load(Ordering::Acquire));
+            self.end_notifier(me, place.map_or(usize::MAX, Place::number), &ended);
         } else if let Some(spec) = self.current()
             && self.runs()
             && spec.action != Action::Final
@@ -424,7 +430,7 @@ impl<'a, P: Platform> Panic<'a, P> {
     }
 
     /// The step that runs or comes next.
-    fn current(&self) -> Option<&'static StepSpec> {
+    pub(crate) fn current(&self) -> Option<&'static StepSpec> {
         ORDER.get(self.place.load(Ordering::Acquire) as usize / 2)
     }
 
@@ -542,11 +548,13 @@ impl<'a, P: Platform> Panic<'a, P> {
 
     /// Calls the notifiers of a class that have not been called yet.
     fn notify(&self, me: CpuId, class: Class, budget_ms: u64) -> Result<Detail, Detail> {
+        self.name_lost_notifiers(me);
         loop {
-            let previous = (self.notifier.load(Ordering::Acquire) as usize).checked_sub(1);
-            let Some(number) = self.notifiers.after(class, previous) else { break };
-            let Some(notifier) = self.notifiers.notifier(number) else { break };
-            self.notifier.store(number as u32 + 1, Ordering::Release);
+            let previous = Place::from_word(self.notifier.load(Ordering::Acquire));
+            let Some(place) = self.notifiers.after(class, previous) else { break };
+            self.notifier.store(place.word(), Ordering::Release);
+            let number = place.number();
+            let Some(notifier) = self.notifiers.notifier(number) else { continue };
             self.notifier_began.store(self.platform.now_ns(), Ordering::Release);
             if self.depth.load(Ordering::Acquire) >= ONLY_FINAL_AT || self.abandoned_too_often() {
                 let ended = Ended::skipped(format_args!("left out after repeated failures"));

@@ -19,7 +19,7 @@ use crate::report::Detail;
 use crate::sequence::{Cause, Panic};
 
 /// The rungs of a policy, each with its time to answer in ms.
-pub fn ladder(policy: StopPolicy) -> &'static [(Rung, u64)] {
+pub const fn ladder(policy: StopPolicy) -> &'static [(Rung, u64)] {
     match policy {
         StopPolicy::IpiNmi => &[(Rung::Ipi, 1_000), (Rung::Nmi, 1_000)],
         StopPolicy::Nmi => &[(Rung::Nmi, 1_000)],

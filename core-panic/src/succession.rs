@@ -11,7 +11,7 @@ use hal::{CpuId, Platform};
 use crate::sequence::{Entry, Panic};
 
 /// How long the CPU that is asked to take the panic may take to answer, ms.
-const ANSWER_MS: u64 = 1_000;
+pub(crate) const ANSWER_MS: u64 = 1_000;
 
 impl<P: Platform> Panic<'_, P> {
     /// Hands the panic to the configured CPU, after the announcement: the message is formatted where

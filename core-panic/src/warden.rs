@@ -19,9 +19,9 @@ use crate::deadline::State;
 use crate::sequence::Panic;
 
 /// The most that a gap between two polls counts, ns.
-const MOST_GAP_NS: u64 = 10_000_000;
+pub(crate) const MOST_GAP_NS: u64 = 10_000_000;
 /// How long a shot, or a warden's heartbeat, may stay without an answer, ms.
-const ANSWER_MS: u64 = 1_000;
+pub(crate) const ANSWER_MS: u64 = 1_000;
 
 /// Who watches.
 pub(crate) struct Wardens {

@@ -4,10 +4,11 @@ mod bench;
 
 use bench::{Bench, Call, End, Faults, Machine, Secondary, registry, snapshot};
 use core_panic::config::{FinalAction, KexecMode, StopPolicy};
-use core_panic::notifier::{Context, Notifier, Refusal};
-use core_panic::{Cause, Config, Panic};
+use core_panic::notifier::{BeforeDumpEntry, Context, LateClass, Notifier, Refusal, Registration};
+use core_panic::{Cause, Config, Panic, Registry};
 use crash_record::names::{Class, CpuState, EntryKind, Outcome, Rung, Step};
 use crash_record::view::RecordView;
+use hal::dump::BeforeDump;
 use std::sync::OnceLock;
 
 fn config(kexec: KexecMode, stop: StopPolicy) -> Config {
@@ -45,10 +46,99 @@ fn pre_jumps_before_anybody_is_told() {
     }
 }
 
+struct Repairs(&'static str);
+
+impl Notifier for Repairs {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+    fn notify(&self, _: &dyn Context) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+// SAFETY: does nothing.
+unsafe impl BeforeDump for Repairs {}
+
+static BEFORE_DUMP: [BeforeDumpEntry; 3] = [
+    BeforeDumpEntry { priority: 0, standing: false, notifier: &Repairs("absent") },
+    BeforeDumpEntry { priority: 0, standing: true, notifier: &Repairs("second") },
+    BeforeDumpEntry { priority: 5, standing: false, notifier: &Repairs("first") },
+];
+
+#[test]
+fn only_what_is_standing_or_armed_runs_before_the_dump() {
+    for (armed, expected) in [(&[][..], &["second"][..]), (&[2, 7], &["first", "second"])] {
+        let notifiers: &'static Registry = Box::leak(Box::new(Registry::with_before_dump(&BEFORE_DUMP)));
+        for line in armed {
+            assert_eq!(notifiers.arm(*line), *line < 3);
+        }
+        let bench = Bench::new(1, config(KexecMode::Pre, StopPolicy::Nmi), Faults::default(), notifiers);
+        let outcome = bench.run(&[]);
+        assert_eq!(outcome.events("notifier", &["name"]), expected);
+        assert_eq!(outcome.steps()[2..], ["before-dump:done", "kexec-pre:leaving"]);
+    }
+}
+
+/// Writes where nobody should: over each word of the table that is one of the halves of a reference to this
+/// notifier, the `skip`ped ones left alone. Returns how many it hit.
+fn stray_writes(
+    registry: &'static Registry,
+    victim: &'static dyn Notifier,
+    skip: usize,
+    most: usize,
+) -> usize {
+    // SAFETY: a reference to a trait object is two words.
+    let halves: [usize; 2] = unsafe { std::mem::transmute(victim) };
+    let words = std::ptr::from_ref(registry).cast::<usize>().cast_mut();
+    let mut seen = 0;
+    for at in 0..size_of::<Registry>() / size_of::<usize>() {
+        // SAFETY: inside the registry, whose slots are cells; nobody else looks at it now.
+        let word = unsafe { words.add(at) };
+        // SAFETY: as above.
+        if unsafe { *word } == halves[0] {
+            seen += 1;
+            if seen > skip && seen - skip <= most {
+                // SAFETY: as above. What this breaks is what the test is about.
+                unsafe { *word = 0x10 };
+            }
+        }
+    }
+    seen
+}
+
+#[test]
+fn a_stray_write_into_the_table_costs_one_notifier_and_names_it() {
+    // In either copy: what is in both, somebody has registered.
+    for (skip, most) in [(0, 1), (1, 1)] {
+        let registry: &'static Registry = Box::leak(Box::new(Registry::new()));
+        let mut victim = None;
+        for (number, name) in ["first", "victim", "third"].into_iter().enumerate() {
+            let told = |_: &dyn Context| Ok(());
+            let notifier: &'static Call = Box::leak(Box::new(Call { name, body: told }));
+            registry.register(Registration { class: LateClass::Inform, priority: 0, notifier }).unwrap();
+            if number == 1 {
+                victim = Some(notifier);
+            }
+        }
+        assert_eq!(stray_writes(registry, victim.unwrap(), skip, most), 2, "the table and its copy");
+        let bench = Bench::new(2, config(KexecMode::Post, StopPolicy::Nmi), Faults::default(), registry);
+        let outcome = bench.run(&[]);
+        assert_eq!(outcome.owner, End::Jumped(0x5000));
+        assert_eq!(outcome.events("notifier", &["name", "outcome"]), ["first:done", "third:done"]);
+        let notes = outcome.events("note", &["text"]);
+        let named = notes.iter().filter(|note| note.starts_with("notifier%20slot%201%20is%20left%20out"));
+        assert_eq!(named.count(), 1, "{notes:?}");
+    }
+}
+
 #[test]
 fn post_tells_everybody_first_in_order() {
-    let notifiers =
-        registry(vec![logger(Class::PreReboot), logger(Class::Inform), logger(Class::BeforeDump)]);
+    let notifiers: &'static Registry = Box::leak(Box::new(Registry::with_before_dump(&BEFORE_DUMP)));
+    for class in [LateClass::PreReboot, LateClass::Inform] {
+        let notifier = Box::leak(logger(class.class()).1);
+        notifiers.register(Registration { class, priority: 0, notifier }).unwrap();
+    }
     let bench = Bench::new(2, config(KexecMode::Post, StopPolicy::IpiNmi), Faults::default(), notifiers);
     let outcome = bench.run(&[]);
     assert_eq!(outcome.owner, End::Jumped(0x5000));

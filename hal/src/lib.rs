@@ -14,12 +14,13 @@
 //!
 //! The composite is [`Platform`]; `core-panic` is generic over it.
 #![cfg_attr(not(any(loom, feature = "explore")), no_std)]
-#![deny(unsafe_code)] // one cell in `sync`
+#![deny(unsafe_code)] // one cell in `sync`, one word in `dump`
 
 pub mod boot;
 pub mod clock;
 pub mod console;
 pub mod cpu;
+pub mod dump;
 pub mod firmware;
 pub mod ipi;
 pub mod kexec;

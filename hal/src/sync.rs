@@ -198,6 +198,11 @@ impl<T> BindOnce<T> {
         true
     }
 
+    /// Whether nothing was bound and nobody is about to.
+    pub fn is_empty(&self) -> bool {
+        self.state.load(Ordering::Acquire) == 0
+    }
+
     /// The value, if it is bound. Never waits.
     #[allow(unsafe_code)]
     pub fn get(&self) -> Option<&T> {
@@ -215,8 +220,9 @@ mod tests {
     fn a_value_is_bound_once() {
         let cell = BindOnce::new();
         assert_eq!(cell.get(), None);
+        assert!(cell.is_empty());
         assert!(cell.bind(3));
-        assert!(!cell.bind(4));
+        assert!(!cell.bind(4) && !cell.is_empty());
         assert_eq!(cell.get(), Some(&3));
     }
 }

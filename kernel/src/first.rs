@@ -11,7 +11,7 @@ use crash_record::write::Identity;
 use hal::boot::BootInfo;
 use hal::clock::Clock;
 use hal::cpu::Cpu;
-use hal::kexec::KexecError;
+use hal::kexec::{Kexec, KexecError};
 use hal::smp::Secondaries;
 use hal::{CpuId, MAX_CPUS, Platform};
 
@@ -19,7 +19,7 @@ use crate::console::{self, BOOT};
 use crate::options::{Options, Trigger};
 use crate::port::{self, PORT};
 use crate::state::{MAYDAY_RECORD, NOTIFIERS, OPTIONS, PANIC};
-use crate::{capture, load, notifiers, traps};
+use crate::{capture, load, notify, traps};
 
 /// How long a secondary may take from its start to its own Rust code, ms. Generous: on a loaded host
 /// a virtual CPU may stand still for seconds.
@@ -84,7 +84,7 @@ fn first(boot: &'static BootInfo, options: &Options) -> ! {
             boot.cpus_ignored
         ));
     }
-    notifiers::register(options);
+    notify::register(options);
     crash_image(boot, options);
     if options.trigger == Trigger::Early {
         panic!("a panic before the secondaries are up");
@@ -114,7 +114,9 @@ fn first(boot: &'static BootInfo, options: &Options) -> ! {
 fn crash_image(boot: &BootInfo, options: &Options) {
     let state = |state: &str, reason: &dyn Display| {
         console::line(format_args!("crash image: {state}: {reason}"));
-        BOOT.event("image", &[("state", &state), ("reason", reason)]);
+        let digest_ns =
+            PORT.kexec().ok().and_then(|kexec| kexec.image().ok()).map_or(0, |image| image.digest_ns);
+        BOOT.event("image", &[("state", &state), ("reason", reason), ("digest", &digest_ns)]);
     };
     if options.no_image {
         return state("none", &"test.image=none");

@@ -1,11 +1,13 @@
 //! The binary: one port, joined with the panic sequence, and a load for the panic to hit.
 //!
 //! A guest image is built by `cargo xtask` with `cfg(mayday_metal)`. On the host this crate builds
-//! too, as a program that says so; its parts that need no machine have their tests there.
+//! too, as a program that explains what the kernel would do; its parts that need no machine have their
+//! tests there.
 #![cfg_attr(mayday_metal, no_std)]
 #![cfg_attr(mayday_metal, no_main)]
 #![cfg_attr(not(mayday_metal), allow(dead_code))]
 
+mod notifiers;
 mod options;
 
 cfg_if::cfg_if! {
@@ -14,14 +16,22 @@ cfg_if::cfg_if! {
         mod console;
         mod first;
         mod load;
-        mod notifiers;
+        mod notify;
         mod port;
         mod state;
         mod traps;
     } else {
+        mod explain;
+
         fn main() {
-            eprintln!("This is the guest kernel; on a host it does nothing. Run it: cargo xtask qemu --list");
-            std::process::exit(2);
+            let arguments: Vec<_> = std::env::args().skip(1).collect();
+            match explain::run(&arguments) {
+                Ok(text) => print!("{text}"),
+                Err(error) => {
+                    eprintln!("{error}\nThis is the guest kernel; on a host it only explains. Run it: cargo xtask qemu --list");
+                    std::process::exit(2);
+                }
+            }
         }
     }
 }

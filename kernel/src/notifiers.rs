@@ -1,101 +1,51 @@
-//! The bench's notifiers: one that logs in each class that informs, ones that go wrong on request, and
-//! the one that lets the bench look before the end.
+//! The bench's notifiers, as data: one that logs in each class that informs, ones that go wrong on
+//! request, and the one that lets the bench look before the end. What they do is in `notify.rs`.
 
-use core::fmt;
-
-use core_panic::notifier::{Context, Notifier, Refusal, Registration};
 use crash_record::names::Class;
-use hal::testload::Provoke;
 
-use crate::console;
 use crate::options::{NotifierFault, Options};
-use crate::port;
-use crate::state::NOTIFIERS;
 
-struct Log;
-
-impl Notifier for Log {
-    fn name(&self) -> &'static str {
-        "log"
-    }
-    fn notify(&self, context: &dyn Context) -> Result<(), Refusal> {
-        context.line(format_args!("notifier: a panic is under way"));
-        Ok(())
-    }
+/// A notifier of the bench.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// Puts a line into the log.
+    Log,
+    /// Says that everything is over, and waits to be looked at.
+    Hold,
+    /// Goes wrong.
+    Wrong(NotifierFault),
 }
 
-struct Panics;
-
-impl Notifier for Panics {
-    fn name(&self) -> &'static str {
-        "panics"
-    }
-    fn notify(&self, _context: &dyn Context) -> Result<(), Refusal> {
-        panic!("a panic inside a notifier");
-    }
-}
-
-struct ReadsNull;
-
-impl Notifier for ReadsNull {
-    fn name(&self) -> &'static str {
-        "reads-null"
-    }
-    fn notify(&self, _context: &dyn Context) -> Result<(), Refusal> {
-        port::trap::provoke(Provoke::NullRead)
-    }
-}
-
-struct Hangs;
-
-impl Notifier for Hangs {
-    fn name(&self) -> &'static str {
-        "hangs"
-    }
-    fn notify(&self, context: &dyn Context) -> Result<(), Refusal> {
-        loop {
-            context.relax();
+impl Which {
+    /// The name in the record.
+    pub fn name(self) -> &'static str {
+        match self {
+            Which::Log => "log",
+            Which::Hold => "hold",
+            Which::Wrong(NotifierFault::Panic) => "panics",
+            Which::Wrong(NotifierFault::Null) => "reads-null",
+            Which::Wrong(NotifierFault::Hang) => "hangs",
         }
     }
 }
 
-/// Says that everything is over, and waits to be looked at.
-struct Hold;
+/// The lines of the constant table: the faults, in the order of `FAULTS`.
+pub const FAULTS: [NotifierFault; 3] = [NotifierFault::Panic, NotifierFault::Null, NotifierFault::Hang];
 
-impl Notifier for Hold {
-    fn name(&self) -> &'static str {
-        "hold"
-    }
-    fn notify(&self, context: &dyn Context) -> Result<(), Refusal> {
-        let ms = crate::state::options().hold_ms;
-        if ms == 0 {
-            return Err(Refusal::Skipped("run.hold is 0"));
-        }
-        context.event("hold", &[("ms", &ms as &dyn fmt::Display)]);
-        console::hold(ms, || context.read());
-        Ok(())
-    }
-}
+/// The priority of what goes wrong.
+pub const WRONG: i16 = 10;
 
-/// Registers what the command line asks for. The wrong ones come before the logging one of their
+/// What every boot registers: class, priority, who.
+const STANDING: [(Class, i16, Which); 4] = [
+    (Class::Inform, 0, Which::Log),
+    (Class::PreReboot, 0, Which::Log),
+    (Class::Terminal, 0, Which::Log),
+    (Class::Terminal, i16::MIN, Which::Hold),
+];
+
+/// What runs in a panic under this command line. The wrong ones come before the logging one of their
 /// class, so that a log line after them shows that it was not silenced.
-pub fn register(options: &Options) {
-    let mut all_in = true;
-    let mut add = |class, priority, notifier| {
-        all_in &= NOTIFIERS.register(Registration { class, priority, notifier }).is_ok();
-    };
-    for class in [Class::Inform, Class::PreReboot, Class::Terminal] {
-        add(class, 0, &Log as &'static dyn Notifier);
-    }
-    for (class, fault) in options.faults.iter().flatten() {
-        match fault {
-            NotifierFault::Panic => add(*class, 10, &Panics),
-            NotifierFault::Null => add(*class, 10, &ReadsNull),
-            NotifierFault::Hang => add(*class, 10, &Hangs),
-        }
-    }
-    add(Class::Terminal, i16::MIN, &Hold);
-    if !all_in {
-        console::line(format_args!("notifiers: the table is full, some are not registered"));
-    }
+pub fn wanted(options: &Options) -> impl Iterator<Item = (Class, i16, Which)> + '_ {
+    let wrong = options.faults.iter().flatten().map(|(class, fault)| (*class, WRONG, Which::Wrong(*fault)));
+    STANDING.into_iter().chain(wrong)
 }

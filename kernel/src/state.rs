@@ -4,6 +4,7 @@ use core_panic::{Panic, Registry};
 use crash_record::write::RecordArea;
 use spin::Once;
 
+use crate::notify;
 use crate::options::Options;
 use crate::port::{PORT, Port};
 
@@ -12,7 +13,7 @@ use crate::port::{PORT, Port};
 pub static MAYDAY_RECORD: RecordArea = RecordArea::new();
 
 /// Who is told about a panic.
-pub static NOTIFIERS: Registry = Registry::new();
+pub static NOTIFIERS: Registry = Registry::with_before_dump(&notify::BEFORE_DUMP);
 
 /// The panic path.
 pub static PANIC: Panic<'static, Port> = Panic::new(&PORT, &MAYDAY_RECORD, &NOTIFIERS);

@@ -30,6 +30,8 @@ pub enum Command {
     Setup(SetupArgs),
     /// Build one machine's kernel and print where it is
     Build(BuildArgs),
+    /// Print the order of steps, their budgets, the notifiers, and how long all of it may take
+    Explain(ExplainArgs),
     /// Check what the compiler cannot: dependency rules, the atomics facade, generated docs
     Tidy(TidyArgs),
     /// Break the tree on purpose, patch by patch, and require that the named check goes red
@@ -151,6 +153,31 @@ pub struct SetupArgs {
     /// Only look; exit code 3 if something is missing
     #[arg(long, conflicts_with = "yes")]
     pub check: bool,
+}
+
+/// `cargo xtask explain`
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// Take the number of CPUs and the scale of this machine's runs: one of machines/*.toml
+    pub machine: Option<String>,
+    /// When to jump into the crash image
+    #[arg(long, value_enum)]
+    pub kexec: Option<Kexec>,
+    /// How to stop the other CPUs
+    #[arg(long, value_enum)]
+    pub stop: Option<Stop>,
+    /// What every budget is multiplied by (default: 1, or the machine's)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub scale: Option<u32>,
+    /// Number of CPUs (default: 4, or the machine's)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub cpus: Option<u32>,
+    /// What the digest of the crash image took when it was loaded, in ms
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub digest: u32,
+    /// Text for the end of the kernel command line
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub append: Option<String>,
 }
 
 /// `cargo xtask tidy`

@@ -5,6 +5,7 @@ mod cli;
 mod data;
 mod error;
 mod events;
+mod explain;
 mod image_check;
 mod machine;
 mod mutants;
@@ -60,6 +61,7 @@ fn dispatch(workspace: &Workspace, command: &Command) -> anyhow::Result<()> {
             println!("{}", image.display());
             Ok(())
         }
+        Command::Explain(args) => explain::command(workspace, args),
         Command::Tidy(args) => tidy::run(workspace, args),
         Command::Mutants(args) => mutants::command(workspace, args),
     }

@@ -1,7 +1,9 @@
 //! `cargo xtask mutants`: negative controls. Each patch under `mutants/` breaks the tree in one way;
 //! the scenario that it names has to go red by the check that it names. A patch that no longer
 //! applies, a build error and a run that only times out prove nothing, and count as failures (unless the
-//! check is the one on the run's end).
+//! check is the one on the run's end). A patch with a line `case:` names a test on the host instead.
+
+pub mod host;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -84,15 +86,21 @@ impl Mutant {
         paths.sort();
         let read = |path: &PathBuf| {
             let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-            Self::parse(
-                &name,
-                path,
-                workspace.relative(path),
-                &crate::data::text(path, workspace.relative(path))?,
-            )
+            let shown = workspace.relative(path);
+            let text = crate::data::text(path, shown)?;
+            match case(&text) {
+                Some(_) => Ok(None),
+                None => Self::parse(&name, path, shown, &text).map(Some),
+            }
         };
-        paths.iter().map(read).collect()
+        paths.iter().map(read).filter_map(Result::transpose).collect()
     }
+}
+
+/// The value of the line `case:` in a patch's header.
+pub fn case(text: &str) -> Option<&str> {
+    let mut header = text.lines().take_while(|line| !line.starts_with("diff "));
+    header.find_map(|line| line.strip_prefix("case:")).map(str::trim)
 }
 
 /// A mutant on a machine.
@@ -115,7 +123,15 @@ pub fn command(workspace: &Workspace, args: &MutantArgs) -> Result<()> {
         .map(|name| Machine::load(workspace, name))
         .collect::<Result<Vec<_>>>()?;
     let rows = rows(&mutants, &machines, args.filter.as_deref())?;
+    let on_host = host::all(workspace, args.filter.as_deref())?;
+    if let Some(filter) = args.filter.as_deref().filter(|_| rows.is_empty() && on_host.is_empty()) {
+        return Err(usage(format!("--filter {filter}: no mutant has that in its name; --list shows them")));
+    }
     if args.list {
+        for mutant in &on_host {
+            let words = format!("{:<36} {:<18}", mutant.title(), mutant.case.test());
+            say!("{words} {}", paint(DIM, &mutant.why));
+        }
         for row in &rows {
             let words = format!("{:<36} {:<18}", row.title(), row.mutant.check);
             say!("{words} {}", paint(DIM, &row.mutant.why));
@@ -125,7 +141,7 @@ pub fn command(workspace: &Workspace, args: &MutantArgs) -> Result<()> {
     let used = |machine: &&Machine| rows.iter().any(|row| row.machine.name == machine.name);
     setup::ensure_all(&machines.iter().filter(used).collect::<Vec<_>>())?;
     let mut controls = BTreeMap::new();
-    let mut bad = Vec::new();
+    let mut bad = host::try_all(workspace, &on_host)?;
     for row in &rows {
         let title = row.title();
         let key = (row.machine.name.as_str(), row.mutant.scenario.as_str(), row.mutant.cpus);
@@ -145,8 +161,9 @@ pub fn command(workspace: &Workspace, args: &MutantArgs) -> Result<()> {
             }
         }
     }
-    let good = rows.len() - bad.len();
-    say!("\n{}: {good} of {} mutants went red as named", paint(BOLD, "Result"), rows.len());
+    let all = rows.len() + on_host.len();
+    let good = all - bad.len();
+    say!("\n{}: {good} of {all} mutants went red as named", paint(BOLD, "Result"));
     if bad.is_empty() { Ok(()) } else { Err(unexpected(format!("these did not: {}", bad.join(", ")))) }
 }
 
@@ -164,11 +181,6 @@ fn rows<'r>(mutants: &'r [Mutant], machines: &'r [Machine], filter: Option<&str>
     }
     if let Some(filter) = filter {
         rows.retain(|row| row.title().contains(filter));
-        if rows.is_empty() {
-            return Err(usage(format!(
-                "--filter {filter}: no mutant has that in its name; --list shows them"
-            )));
-        }
     }
     Ok(rows)
 }
@@ -328,6 +340,11 @@ mod tests {
             let tree = scratch.path().join(&mutant.name);
             fresh_copy(&root, &tree).unwrap();
             apply(&tree, &mutant.patch).unwrap_or_else(|error| panic!("{}: {error}", mutant.name));
+        }
+        for mutant in host::all(&workspace, None).unwrap() {
+            let tree = scratch.path().join(mutant.title().replace('/', "-"));
+            fresh_copy(&root, &tree).unwrap();
+            apply(&tree, &mutant.patch).unwrap_or_else(|error| panic!("{}: {error}", mutant.title()));
         }
     }
 

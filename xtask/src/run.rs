@@ -19,7 +19,7 @@ use crate::scenario::{Scenario, value_name};
 use crate::symbols::Symbols;
 use crate::verdict::{self, Facts, Verdict};
 use crate::workspace::Workspace;
-use crate::{build, setup};
+use crate::{build, explain, setup};
 
 /// A run and what came of it.
 pub struct RunResult {
@@ -48,6 +48,7 @@ pub fn run(
     let nonce = plan::nonce()?;
     let before = stamp(kernel);
     let symbols = Symbols::read(kernel)?;
+    let bound = explain::bound(workspace, plan)?;
     let target = Target::find(&symbols, &plan.machine);
     let folder = Folder::create(workspace, &plan.machine.name, &plan.scenario.name, nonce)?;
     let paste_line = plan.paste_line(kernel, folder.path(), nonce);
@@ -59,7 +60,7 @@ pub fn run(
         // What was measured is then another image than the one that the symbols are of.
         return Err(environment(format!("{} was replaced during the run; run it again", kernel.display())));
     }
-    let verdict = verdict::judge(&Facts::new(plan, nonce, &symbols, &evidence));
+    let verdict = verdict::judge(&Facts::new(plan, nonce, &symbols, bound, &evidence));
     let folder_shown = workspace.relative(folder.path()).to_path_buf();
     let plan = plan.clone();
     let result = RunResult { plan, evidence, verdict, folder_shown, paste_line, folder, nonce };

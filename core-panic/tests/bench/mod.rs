@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use core_panic::notifier::{Context, Notifier, Refusal, Registration};
+use core_panic::notifier::{Context, LateClass, Notifier, Refusal, Registration};
 use core_panic::{Cause, Config, Panic, Registry};
 use crash_record::event::{Event, Stream};
 use crash_record::layout;
@@ -421,6 +421,7 @@ impl Notifier for Call {
 pub fn registry(notifiers: Vec<(Class, Box<dyn Notifier>)>) -> &'static Registry {
     let registry = Box::leak(Box::new(Registry::new()));
     for (class, notifier) in notifiers {
+        let class = LateClass::of(class).expect("that class is a constant table");
         registry.register(Registration { class, priority: 0, notifier: Box::leak(notifier) }).unwrap();
     }
     registry

@@ -3,6 +3,7 @@
 use super::tree::{Problem, Tree};
 use crate::error::one_line;
 use crate::machine::Machine;
+use crate::mutants::{self, host::HostCase};
 use crate::scenario::Scenario;
 use std::path::Path;
 
@@ -59,6 +60,17 @@ fn mutant(text: &str, machines: &[Machine], scenarios: &[Scenario]) -> Vec<Strin
             .map(str::trim)
             .unwrap_or_default()
     };
+    if let Some(case) = mutants::case(text) {
+        match HostCase::parse(case) {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => wrong.push(error),
+            None => wrong.push(format!("`case: {case}` is of no kind that is known")),
+        }
+        if field("promise").is_empty() {
+            wrong.push("has no `promise:` line".into());
+        }
+        return wrong;
+    }
     for name in ["scenario", "machine", "check"] {
         if field(name).is_empty() {
             wrong.push(format!("has no `{name}:` line"));
@@ -97,5 +109,12 @@ mod tests {
         let bare = "scenario: s\n\ndiff --git a/x b/x\n";
         assert_eq!(mutant(bare, &[], &[]).len(), 4, "first line, machine, check, unknown scenario");
         assert_eq!(mutant("Breaks it.\n", &[], &[]).len(), 1);
+        let on_host = "Breaks it.\n\ncase: host:some:test\npromise: P1\n\ndiff --git a/x b/x\n";
+        assert!(mutant(on_host, &[], &[]).is_empty());
+        for wrong in
+            [on_host.replace("host:", "lost:"), on_host.replace(":test", ""), on_host.replace("promise", "x")]
+        {
+            assert_eq!(mutant(&wrong, &[], &[]).len(), 1, "{wrong}");
+        }
     }
 }

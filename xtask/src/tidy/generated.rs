@@ -4,9 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
+
 use super::tree::{Problem, Tree};
+use crate::explain;
 use crate::machine::Machine;
 use crate::scenario::{Scenario, value_name};
+use crate::workspace::Workspace;
 
 const CHECK: &str = "generated-docs";
 const BEGIN: &str = "<!-- generated: ";
@@ -16,9 +20,15 @@ const END: &str = "<!-- end generated -->";
 /// Contents of the parts by name.
 pub type Parts = BTreeMap<&'static str, String>;
 
-/// What the data says now.
-pub fn parts(machines: &[Machine], scenarios: &[Scenario]) -> Parts {
-    BTreeMap::from([("machines", machine_table(machines)), ("scenarios", scenario_table(scenarios))])
+/// What the data says now; the order, its bounds and the keys are the kernel's to say.
+pub fn parts(workspace: &Workspace, machines: &[Machine], scenarios: &[Scenario]) -> Result<Parts> {
+    Ok(BTreeMap::from([
+        ("machines", machine_table(machines)),
+        ("scenarios", scenario_table(scenarios)),
+        ("order", explain::part(workspace, "order")?),
+        ("bounds", explain::part(workspace, "bounds")?),
+        ("config", explain::part(workspace, "config")?),
+    ]))
 }
 
 fn machine_table(machines: &[Machine]) -> String {

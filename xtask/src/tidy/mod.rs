@@ -5,6 +5,7 @@
 mod data_files;
 mod dependencies;
 mod generated;
+mod promises;
 mod rules;
 mod source;
 mod tree;
@@ -36,8 +37,10 @@ pub fn run(workspace: &Workspace, arguments: &TidyArgs) -> Result<()> {
     problems.extend(dependencies::check(workspace)?);
     let names: Vec<String> = machines.iter().map(|machine| machine.name.clone()).collect();
     problems.extend(rules::check(&tree, &names));
+    problems.extend(promises::check(&tree));
     if problems.iter().all(|problem| problem.check != "machine-file" && problem.check != "scenario-file") {
-        let (rewritten, outdated) = generated::outdated(&tree, &generated::parts(&machines, &scenarios));
+        let parts = generated::parts(workspace, &machines, &scenarios)?;
+        let (rewritten, outdated) = generated::outdated(&tree, &parts);
         problems.extend(outdated);
         if arguments.fix {
             for (path, text) in rewritten {

@@ -20,6 +20,7 @@ use crash_record::event::Stream;
 use crash_record::view::RecordView;
 use serde::Serialize;
 
+use crate::explain::Bound;
 use crate::machine::{Ending, Machine};
 use crate::qemu::inspect::Inspection;
 use crate::qemu::plan::Plan;
@@ -113,6 +114,8 @@ pub struct Facts<'a> {
     pub cpus: u32,
     /// The stop ladder.
     pub stop: Stop,
+    /// How long it may take.
+    pub bound: Bound,
     /// The number that was on the kernel command line.
     pub nonce: u64,
     /// The image.
@@ -123,13 +126,20 @@ pub struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     /// The facts of a run.
-    pub fn new(plan: &'a Plan, nonce: u64, symbols: &'a Symbols, evidence: &'a Evidence) -> Self {
+    pub fn new(
+        plan: &'a Plan,
+        nonce: u64,
+        symbols: &'a Symbols,
+        bound: Bound,
+        evidence: &'a Evidence,
+    ) -> Self {
         Facts {
             machine: &plan.machine,
             expect: &plan.expect,
             ending: &plan.ending,
             cpus: plan.cpus,
             stop: plan.stop,
+            bound,
             nonce,
             symbols,
             evidence,

@@ -175,7 +175,7 @@ fn last_action() {
 
 #[test]
 fn bound() {
-    // 5 s, times the scale of 2.
+    // What is explained for a jump; a re-entry has its own share.
     let late = |run: &mut Run, ns| {
         for event in run.said.iter_mut().filter(|event| event.0 == Stream::Panic && event.2 > 1_550_000) {
             event.2 = ns;
@@ -183,6 +183,13 @@ fn bound() {
     };
     red(|run| late(run, 10_001_000_000), &[]);
     red(|run| late(run, 10_001_002_000), &["bound"]);
+    let again = |run: &mut Run, ns| {
+        late(run, ns);
+        let fields = vec![("depth", "1".to_owned()), ("step", "inform".to_owned())];
+        run.said.insert(4, (Stream::Panic, 0, 1_150_000, "reentry", fields));
+    };
+    red(|run| again(run, 16_001_000_000), &["reentries"]);
+    red(|run| again(run, 16_001_002_000), &["reentries", "bound"]);
     red(|run| run.scenario = run.scenario.replace("owner = 0", "owner = 0\nbound_ms = 0"), &["bound"]);
 }
 

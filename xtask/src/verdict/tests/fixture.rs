@@ -10,6 +10,7 @@ use crash_record::layout::{self, entry, header, slot};
 use crash_record::names::{CpuState, EntryKind, Outcome as StepOutcome, Rung, Step};
 
 use crate::events::EventLog;
+use crate::explain::Bound;
 use crate::scenario::{Kexec, Scenario};
 use crate::verdict::*;
 
@@ -18,6 +19,8 @@ pub const CPUS: usize = 3;
 pub const OWNER: usize = 0;
 pub const PARK: u64 = 0x1800;
 pub const WORK: u64 = 0x1c00;
+/// Scale included.
+pub const BOUND: Bound = Bound { jump_ms: 10_000, end_ms: 40_000, reentry_ms: 6_000, takeover_ms: 8_000 };
 
 pub const MACHINE: &str = r#"
 name = "m"
@@ -327,6 +330,7 @@ impl Run {
             expect: &expect,
             cpus: CPUS as u32,
             stop: self.stop,
+            bound: BOUND,
             nonce: NONCE,
             symbols: &symbols,
             evidence: &evidence,

@@ -1,0 +1,178 @@
+//! `cargo xtask explain`: the order of steps and how long they may take, asked of the kernel itself.
+//!
+//! The runner shares no code with the kernel. What it wants to know about the order it gets from the
+//! kernel's host build, a child process that reads a command line as the guest would. The verdict gets
+//! its bound from there too, and the documents their tables: one source for all three.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use crate::cli::ExplainArgs;
+use crate::error::{Classed, environment, unexpected, usage};
+use crate::machine::Machine;
+use crate::qemu::plan::Plan;
+use crate::scenario::value_name;
+use crate::workspace::Workspace;
+
+/// The package whose host build explains.
+const KERNEL: &str = "kernel";
+
+/// The most guest time, ms, that a run may take from its claim on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// To the jump, if nothing is abandoned.
+    pub jump_ms: u64,
+    /// To the final action, if nothing is abandoned.
+    pub end_ms: u64,
+    /// For each re-entry on top.
+    pub reentry_ms: u64,
+    /// For an owner that dies, on top.
+    pub takeover_ms: u64,
+}
+
+/// `cargo xtask explain`
+pub fn command(workspace: &Workspace, args: &ExplainArgs) -> Result<()> {
+    let machine = args.machine.as_deref().map(|name| Machine::load(workspace, name)).transpose()?;
+    let cpus = args.cpus.unwrap_or(machine.as_ref().map_or(4, |machine| machine.cpus.default));
+    if let Some(machine) = machine.as_ref().filter(|machine| cpus > machine.cpus.maximum) {
+        let (name, most) = (&machine.name, machine.cpus.maximum);
+        return Err(usage(format!("--cpus {cpus}: {name} runs with 1 to {most} CPUs")));
+    }
+    let mut words = Vec::new();
+    let scale = args.scale.or(machine.and_then(|machine| Some(machine.qemu.accel.first()?.panic_scale)));
+    words.extend(args.kexec.map(|kexec| format!("panic.kexec={}", value_name(kexec))));
+    words.extend(args.stop.map(|stop| format!("panic.stop={}", value_name(stop))));
+    words.extend(scale.map(|scale| format!("panic.scale={scale}")));
+    words.extend(args.append.iter().flat_map(|text| text.split_ascii_whitespace()).map(str::to_owned));
+    let digest_ms = args.digest.to_string();
+    match ask(workspace, &[&["text", &cpus.to_string(), &digest_ms], &as_strs(&words)[..]].concat())? {
+        Ok(text) => {
+            print!("{text}");
+            Ok(())
+        }
+        Err(complaint) => Err(usage(complaint)),
+    }
+}
+
+/// A part of a document: `order`, `bounds`.
+pub fn part(workspace: &Workspace, format: &str) -> Result<String> {
+    let text = ask(workspace, &[format, "1", "0"])?.map_err(unexpected)?;
+    Ok(text.trim_end().to_owned())
+}
+
+/// The bound of a run.
+pub fn bound(workspace: &Workspace, plan: &Plan) -> Result<Bound> {
+    let (cpus, line) = (plan.cpus.to_string(), plan.command_line(1));
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let text = ask(workspace, &[&["numbers", &cpus, "0"], &words[..]].concat())?.map_err(unexpected)?;
+    numbers(&text).ok_or_else(|| unexpected(format!("the kernel explains itself as `{}`", text.trim())))
+}
+
+fn numbers(text: &str) -> Option<Bound> {
+    let of = |key: &str| {
+        let found = text.split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        found?.parse().ok()
+    };
+    Some(Bound {
+        jump_ms: of("jump_ms")?,
+        end_ms: of("end_ms")?,
+        reentry_ms: of("reentry_ms")?,
+        takeover_ms: of("takeover_ms")?,
+    })
+}
+
+fn as_strs(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
+/// Asks the kernel's host build. The inner error is its complaint about what it was asked.
+fn ask(workspace: &Workspace, words: &[&str]) -> Result<Result<String, String>> {
+    let program = program(workspace)?;
+    let output = Command::new(&program)
+        .arg("explain")
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .or_environment(|| format!("cannot run {}", program.display()))?;
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        return Ok(Ok(text(&output.stdout)));
+    }
+    Ok(Err(text(&output.stderr).lines().next().unwrap_or("it fails and says nothing").to_owned()))
+}
+
+/// The host build, made once for each tree that this process looks at.
+fn program(workspace: &Workspace) -> Result<PathBuf> {
+    static BUILT: Mutex<Vec<(PathBuf, PathBuf)>> = Mutex::new(Vec::new());
+    let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some((_, program)) = built.iter().find(|(root, _)| root == workspace.root()) {
+        return Ok(program.clone());
+    }
+    let program = build(workspace.root())?;
+    built.push((workspace.root().to_path_buf(), program.clone()));
+    Ok(program)
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(default)]
+    executable: Option<PathBuf>,
+    #[serde(default)]
+    target: Option<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+fn build(root: &Path) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(&cargo)
+        .current_dir(root)
+        .args(["build", "--quiet", "--package", KERNEL, "--message-format", "json-render-diagnostics"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .or_environment(|| format!("cannot run {}", cargo.display()))?;
+    if !output.status.success() {
+        return Err(unexpected("the kernel's host build fails, and it is what explains the order"));
+    }
+    executable(&String::from_utf8_lossy(&output.stdout))
+        .ok_or_else(|| environment("cargo does not say where it left the kernel's host build"))
+}
+
+/// The kernel's program in cargo's messages.
+fn executable(messages: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+        .filter(|message| message.target.as_ref().is_some_and(|target| target.name == KERNEL))
+        .find_map(|message| message.executable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_and_missing_ones_noticed() {
+        let text = "jump_ms=1 jump_total_ms=2 end_ms=3 end_total_ms=4 reentry_ms=5 takeover_ms=6\n";
+        assert_eq!(numbers(text), Some(Bound { jump_ms: 1, end_ms: 3, reentry_ms: 5, takeover_ms: 6 }));
+        assert_eq!(numbers(&text.replace("reentry_ms", "x")), None);
+        assert_eq!(numbers(&text.replace("=6", "=six")), None);
+    }
+
+    #[test]
+    fn the_program_is_found_among_the_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"hal"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"kernel"},"executable":"/x/kernel"}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(executable(messages), Some(PathBuf::from("/x/kernel")));
+        assert_eq!(executable(""), None);
+    }
+}
