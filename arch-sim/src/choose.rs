@@ -76,7 +76,7 @@ impl Chooser {
             *change = random.below(most) as u32;
         }
         changes.sort_unstable();
-        let eager = random.next() as u8;
+        let eager = random.draw() as u8;
         Chooser::Priority(ByPriority { random, priorities, changes, passed: 0, points: 0, eager })
     }
 
@@ -107,7 +107,8 @@ impl Chooser {
             Chooser::Replay(schedule, at) => match schedule.0.get(*at) {
                 Some((point, action)) if *point == world.point => {
                     *at += 1;
-                    Some(actions.iter().position(|possible| possible == action).unwrap_or(0))
+                    // `None`: not a schedule of this scenario, or of another version of the code.
+                    actions.iter().position(|possible| possible == action)
                 }
                 _ => Some(0),
             },
@@ -200,7 +201,7 @@ impl ByPriority {
         if self.change_due() {
             self.passed += 1;
             self.priorities[world.current] = 8 - self.passed as u8;
-            self.eager = self.random.next() as u8;
+            self.eager = self.random.draw() as u8;
             let rare = |action: &Action| {
                 matches!(action, Action::External(_) | Action::MachineCheck(_) | Action::Leap | Action::Tick)
             };

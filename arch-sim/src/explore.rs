@@ -160,12 +160,12 @@ impl Prey {
 
 /// The chooser of a seed.
 pub fn chooser_of(seed: u64) -> Chooser {
-    if mix(seed, 1) % 3 == 0 { Chooser::priority(seed) } else { Chooser::random(seed) }
+    if mix(seed, 1).is_multiple_of(3) { Chooser::priority(seed) } else { Chooser::random(seed) }
 }
 
 /// The seed of the `number`th run of a hunt.
 pub fn seed_of(base: u64, number: u64) -> u64 {
-    Random::new(base ^ number.wrapping_mul(0x2545_F491_4F6C_DD1D)).next()
+    Random::new(base ^ number.wrapping_mul(0x2545_F491_4F6C_DD1D)).draw()
 }
 
 /// Runs `runs` schedules from `base` on. `progress` is called now and then, and stops the hunt by false.

@@ -15,8 +15,6 @@
 //!
 //! What does not run here: entry assembly, page tables, real stacks and their guards, interrupt
 //! controllers, the jump itself. Memory is sequentially consistent; weaker orders are for `loom`.
-#![allow(clippy::let_and_return, clippy::manual_is_multiple_of, clippy::collapsible_if)]
-#![allow(clippy::should_implement_trait, clippy::nonminimal_bool)]
 
 pub mod action;
 pub mod allocator;

@@ -185,10 +185,8 @@ impl World {
         }
         let owner = self.oracle.owner;
         if owner == Some(me as u8) {
-            if let Act::Nmi(target) = act {
-                if usize::from(target) == me {
-                    self.violation("P1", format_args!("CPU {me} shoots at itself"));
-                }
+            if act == Act::Nmi(me as u8) {
+                self.violation("P1", format_args!("CPU {me} shoots at itself"));
             }
             return self.in_order(act);
         }
@@ -303,10 +301,9 @@ impl World {
                     }
                     self.oracle.acknowledged |= 1 << cpu;
                 }
-                if writes && new == u64::from(CpuState::Online.number()) {
-                    if self.oracle.acknowledged & 1 << cpu != 0 {
-                        self.violation("P6", format_args!("CPU {cpu} comes back online"));
-                    }
+                let online = writes && new == u64::from(CpuState::Online.number());
+                if online && self.oracle.acknowledged & 1 << cpu != 0 {
+                    self.violation("P6", format_args!("CPU {cpu} comes back online"));
                 }
             }
             Watched::Saved(cpu) | Watched::Commit(cpu) => {

@@ -11,7 +11,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -21,7 +21,7 @@ impl Random {
 
     /// Below `end`, which is not 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        (((self.next() >> 32) * end) >> 32).min(end - 1)
+        (((self.draw() >> 32) * end) >> 32).min(end - 1)
     }
 
     /// True once in `times`.
@@ -32,7 +32,7 @@ impl Random {
     /// From 1 on, about `mean` on the average, with a long tail.
     pub fn gap(&mut self, mean: u64) -> u64 {
         // Halves of the mean, as many as a coin says.
-        let halves = u64::from(self.next().trailing_zeros());
+        let halves = u64::from(self.draw().trailing_zeros());
         1 + self.below(mean.max(1)) + halves * (mean / 2)
     }
 }

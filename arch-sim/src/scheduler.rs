@@ -240,7 +240,7 @@ impl World {
             }
         }
         let Some(target) = action.cpu() else { return Next::Again };
-        if target != me && self.can_run(me) {
+        if target != me && self.can_run(me) && self.scenario.preemptions.is_some() {
             self.preemptions_left = self.preemptions_left.saturating_sub(1);
         }
         let signal = !matches!(action, Action::Run(_));
@@ -252,10 +252,25 @@ fn before(operation: &Operation) {
     if let Some(Some(everybody)) = with(|world| world.arrive(operation)) {
         schedule(everybody, false);
     }
+    scrub();
 }
 
 fn after(operation: &Operation, old: u64, new: u64) {
     with(|world| world.depart(operation, old, new));
+    scrub();
+}
+
+/// Clears what earlier calls left below this CPU's stack pointer, where a state's hash matters: frames to
+/// come have bytes that nobody writes, and what is in them must not tell equal states apart.
+fn scrub() {
+    #[inline(never)]
+    fn clear() {
+        // More than the deepest of what runs between two points.
+        std::hint::black_box(&[0u64; 512]);
+    }
+    if with(|world| world.hashing) == Some(true) {
+        clear();
+    }
 }
 
 /// A HAL call. `shared`: others can notice it.
@@ -267,6 +282,7 @@ pub fn hal_call(shared: bool) {
     if let Some(Some(everybody)) = interested {
         schedule(everybody, false);
     }
+    scrub();
 }
 
 /// Asks the scheduler; comes back when it is this CPU's turn, in a wait also after a signal.
@@ -323,6 +339,8 @@ fn deliver(me: usize, action: Action) {
             let it = &mut world.cpus[me];
             (it.interrupts, it.nmi_blocked, it.status, it.nesting) = (interrupts, blocked, status, nesting);
         }
+        // What is decided next is not decided inside the handler: a schedule must tell the two apart.
+        world.point += 1;
     });
 }
 
@@ -343,6 +361,7 @@ fn wait(status: Status) {
             world.memory.waited(me);
         }
     });
+    scrub();
 }
 
 /// A polite iteration of a busy wait: others' turn, until something that this CPU looked at since the

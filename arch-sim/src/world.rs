@@ -350,8 +350,13 @@ impl World {
         hash = mix(hash, left.iter().fold(0, |all, one| all << 8 | u64::from(*one)));
         hash = mix(hash, self.current as u64 | u64::from(everybody) << 8);
         hash = mix(hash, self.oracle.state());
-        for call in self.calls.chunks(4) {
-            hash = mix(hash, call.iter().fold(0, |all, one| all << 16 | u64::from(*one)));
+        // How often something was called matters where a certain call goes wrong.
+        let faults = &self.scenario.faults;
+        for call in faults.injections.iter().flatten().map(|injection| injection.call) {
+            hash = mix(hash, self.calls[call as usize].into());
+        }
+        if faults.clock_stops != 0 {
+            hash = mix(hash, self.calls[Call::Clock as usize].into());
         }
         for (number, cpu) in self.cpus.iter().enumerate().take(self.count) {
             let flags = [cpu.interrupts, cpu.nmi_pending, cpu.nmi_blocked, cpu.ipi_pending, cpu.dirty];

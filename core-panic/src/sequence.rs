@@ -308,8 +308,8 @@ impl<'a, P: Platform> Panic<'a, P> {
         }
     }
 
-    /// Nobody may fire any more: called right before this kernel is left for another. Does not return if a
-    /// warden has declared this CPU dead.
+    /// Nobody may fire any more: called right before this kernel is left for another. The watchers see the
+    /// word and leave by themselves. Does not return if a warden has declared this CPU dead.
     pub(crate) fn retire(&self, me: CpuId) {
         let Shot { generation, state } = self.deadline.now();
         let runs = matches!(state, State::Running | State::Firing | State::Sent);
@@ -330,7 +330,6 @@ impl<'a, P: Platform> Panic<'a, P> {
             self.gate(me);
             self.platform.relax();
         }
-        self.wardens.dismiss();
     }
 
     /// Writes down who owns the panic and where it was. At a re-entry again: the first time may have been

@@ -12,7 +12,7 @@
 use crash_record::layout::slot;
 use crash_record::names::Role;
 use hal::nmi::Nmi;
-use hal::sync::{AtomicU32, AtomicU64, Ordering};
+use hal::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use hal::{CpuId, Platform};
 
 use crate::deadline::State;
@@ -38,12 +38,15 @@ impl Wardens {
         }
     }
 
-    /// Whether somebody watches.
+    /// Whether somebody watches the body that has just begun.
     pub(crate) fn watch(&self) -> bool {
+        // Pairs with the fence in `stand_by`: this CPU began a body and looks for a watcher; a watcher
+        // leaves its place and looks for a body. One of them sees the other.
+        fence(Ordering::SeqCst);
         self.warden.load(Ordering::Acquire) != 0
     }
 
-    /// Nobody watches any more; whoever parks from here on may.
+    /// Nobody has a place any more; whoever parks from here on may.
     pub(crate) fn dismiss(&self) {
         self.warden.store(0, Ordering::Release);
         self.standby.store(0, Ordering::Release);
@@ -89,19 +92,31 @@ impl<P: Platform> Panic<'_, P> {
         if self.platform.nmi().is_err() {
             return;
         }
-        if Wardens::claim(&self.wardens.warden, 0, me) {
-            self.role(me, Role::Warden);
-            self.watch_owner(me);
-        } else if Wardens::claim(&self.wardens.standby, 0, me) {
-            self.role(me, Role::Standby);
-            if self.watch_warden(me) {
+        loop {
+            let had_role = if Wardens::claim(&self.wardens.warden, 0, me) {
                 self.role(me, Role::Warden);
                 self.watch_owner(me);
+                true
+            } else if Wardens::claim(&self.wardens.standby, 0, me) {
+                self.role(me, Role::Standby);
+                if self.watch_warden(me) {
+                    self.role(me, Role::Warden);
+                    self.watch_owner(me);
+                }
+                true
+            } else {
+                false
+            };
+            // An empty place says so: else nobody would look for another watcher.
+            Wardens::leave(&self.wardens.warden, me);
+            Wardens::leave(&self.wardens.standby, me);
+            fence(Ordering::SeqCst);
+            // A jump that failed at once: the owner has begun the next body, saw this CPU in its place and
+            // relies on it.
+            if !had_role || self.deadline.now().state == State::Retired {
+                break;
             }
         }
-        // An empty place says so: else nobody would look for another watcher.
-        Wardens::leave(&self.wardens.warden, me);
-        Wardens::leave(&self.wardens.standby, me);
         self.role(me, Role::None);
     }
 

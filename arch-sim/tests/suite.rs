@@ -1,0 +1,137 @@
+//! The bounded suite: every row, every schedule of the small scenarios, and a random hunt.
+
+use std::time::Duration;
+
+use arch_sim::action::Schedule;
+use arch_sim::cases::{CASES, Status};
+use arch_sim::choose::Chooser;
+use arch_sim::explore::{self, Prey};
+use arch_sim::replay::Lab;
+use arch_sim::scenario::{Body, Does, Scenario};
+use core_panic::Config;
+use core_panic::config::{FinalAction, KexecMode};
+use crash_record::names::Class;
+
+fn hunt(prey: Prey, runs: u64, name: &str) {
+    let mut lab = Lab::new();
+    let hunted = explore::hunt(&mut lab, prey, 1, 0..runs, |_| true);
+    if let Some((seed, outcome)) = hunted.failure {
+        let story = explore::explain(&mut lab, prey, seed, &outcome.schedule);
+        panic!("{name}: {:?}\n{story}\n--seed {seed:#x} --schedule {}", outcome.violations, outcome.schedule);
+    }
+    let rate = hunted.runs as f64 / hunted.took.as_secs_f64();
+    println!("{name}: {} schedules, {} distinct, {rate:.0}/s", hunted.runs, hunted.distinct.len());
+}
+
+#[test]
+fn every_native_row_holds() {
+    for case in CASES {
+        if let Status::Native(..) = case.status {
+            hunt(Prey::Row(case), 400, case.id);
+        }
+    }
+}
+
+#[test]
+fn any_scenario_keeps_the_promises() {
+    hunt(Prey::Any, 60_000, "any");
+}
+
+/// Every schedule, and a machine that ends.
+fn everything(name: &str, scenario: &Scenario) {
+    let mut lab = Lab::new();
+    let found = explore::exhaustive(&mut lab, scenario, true, Duration::from_secs(60));
+    println!(
+        "{name}: {} runs, {} states, {} pruned, {:.1} s",
+        found.runs,
+        found.states,
+        found.pruned,
+        found.took.as_secs_f64()
+    );
+    if let Some(failure) = found.failure {
+        let story = lab.show(scenario, &failure.schedule).timeline.join("\n");
+        panic!("{name}: {:?}\n{story}\n{}", failure.violations, failure.schedule);
+    }
+    assert!(found.complete, "{name}: not everything was seen");
+}
+
+#[test]
+fn every_schedule_of_a_panic_and_a_worker() {
+    everything("one panics", &Scenario::new(2));
+}
+
+#[test]
+fn every_schedule_of_two_that_panic() {
+    everything("both panic", &Scenario::new(2).cpu(1, Body::Panics));
+}
+
+#[test]
+fn every_schedule_of_a_cpu_that_starts() {
+    everything("one starts", &Scenario::new(2).cpu(1, Body::Starts));
+}
+
+/// Few points: one CPU, a fault anywhere, and the whole way to the final action.
+fn small() -> Scenario {
+    let config = Config { kexec: KexecMode::Off, final_action: FinalAction::Halt, ..Config::DEFAULT };
+    let scenario = Scenario { external_nmis: 1, machine_checks: 1, ..Scenario::new(1).config(config) };
+    scenario.notifier(Class::Inform, Does::Spin)
+}
+
+#[test]
+fn every_place_for_an_nmi_and_a_fault_on_one_cpu() {
+    everything("one CPU", &small());
+}
+
+/// Pruning leaves no end state out.
+#[test]
+fn pruned_and_unpruned_searches_reach_the_same_ends() {
+    let scenarios = [
+        Scenario { preemptions: Some(1), ..Scenario::new(2).cpu(1, Body::Panics) },
+        Scenario { external_nmis: 1, ..Scenario::new(1) },
+        Scenario { machine_checks: 1, ..Scenario::new(1) },
+        Scenario { preemptions: Some(1), ..Scenario::new(2).cpu(1, Body::Starts) },
+    ];
+    for scenario in scenarios {
+        let time = Duration::from_secs(60);
+        let mut lab = Lab::new();
+        let pruned = explore::exhaustive(&mut lab, &scenario, true, time);
+        let unpruned = explore::exhaustive(&mut lab, &scenario, false, time);
+        assert!(pruned.complete && unpruned.complete);
+        println!("{} runs pruned, {} unpruned: {:?}", pruned.runs, unpruned.runs, pruned.ends.keys());
+        let ends = |found: &explore::Searched| found.ends.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(ends(&pruned), ends(&unpruned));
+        assert!(pruned.runs < unpruned.runs);
+    }
+}
+
+/// A schedule gives the same run again, on another machine too.
+#[test]
+fn a_schedule_replays() {
+    let (mut lab, mut other) = (Lab::new(), Lab::new());
+    explore::prepare(&mut lab, Prey::Any);
+    explore::prepare(&mut other, Prey::Any);
+    for number in 0..2_000 {
+        let seed = explore::seed_of(3, number);
+        let scenario = Scenario::random(seed);
+        lab.run(&scenario, explore::chooser_of(seed));
+        let first = lab.outcome();
+        let text = first.schedule.to_string();
+        let schedule: Schedule = text.parse().expect("it was printed");
+        other.run(&scenario, Chooser::Replay(schedule, 0));
+        let again = other.outcome();
+        assert_eq!((first.end, first.took_ns), (again.end, again.took_ns), "seed {seed:#x}");
+        assert_eq!(first.schedule, again.schedule, "seed {seed:#x}");
+        assert_eq!(lab.world().console, other.world().console, "seed {seed:#x}");
+    }
+}
+
+/// The allocator's counter counts.
+#[test]
+fn an_allocation_of_a_simulated_cpu_is_noticed() {
+    arch_sim::allocator::take_count();
+    arch_sim::allocator::in_guest(true);
+    let memory = std::hint::black_box(vec![1u8; 100]);
+    arch_sim::allocator::in_guest(false);
+    drop(memory);
+    assert_eq!(arch_sim::allocator::take_count(), 1);
+}
