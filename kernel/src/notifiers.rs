@@ -53,7 +53,11 @@ impl Notifier for Hangs {
         "hangs"
     }
     fn notify(&self, context: &dyn Context) -> Result<(), Refusal> {
+        // Now and then politely: an emulator that runs one CPU at a time goes on to the next one there.
         loop {
+            for _ in 0..10_000 {
+                core::hint::black_box(());
+            }
             context.relax();
         }
     }

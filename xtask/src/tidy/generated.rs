@@ -18,7 +18,11 @@ pub type Parts = BTreeMap<&'static str, String>;
 
 /// What the data says now.
 pub fn parts(machines: &[Machine], scenarios: &[Scenario]) -> Parts {
-    BTreeMap::from([("machines", machine_table(machines)), ("scenarios", scenario_table(scenarios))])
+    BTreeMap::from([
+        ("machines", machine_table(machines)),
+        ("scenarios", scenario_table(scenarios)),
+        ("rows", row_table(machines, scenarios)),
+    ])
 }
 
 fn machine_table(machines: &[Machine]) -> String {
@@ -61,6 +65,26 @@ fn scenario_table(scenarios: &[Scenario]) -> String {
             kexec.join(", "),
             stop.join(", ")
         ));
+    }
+    lines.join("\n")
+}
+
+/// A line for each row that a scenario stages.
+fn row_table(machines: &[Machine], scenarios: &[Scenario]) -> String {
+    let names: Vec<_> = machines.iter().map(|machine| machine.name.as_str()).collect();
+    let mut lines = vec![
+        format!("| row | scenario | what happens | {} |", names.join(" | ")),
+        format!("|---|---|---|{}", "---|".repeat(names.len())),
+    ];
+    let mut rows: Vec<(u32, &Scenario)> = scenarios
+        .iter()
+        .flat_map(|scenario| scenario.rows.iter().map(move |row| (*row, scenario)))
+        .collect();
+    rows.sort_by_key(|(row, _)| *row);
+    for (row, scenario) in rows {
+        let staged: Vec<_> = names.iter().map(|name| scenario.staged_on(name)).collect();
+        let (name, summary) = (&scenario.name, &scenario.summary);
+        lines.push(format!("| {row} | `{name}` | {summary} | {} |", staged.join(" | ")));
     }
     lines.join("\n")
 }
