@@ -5,7 +5,8 @@
 //! good as an NMI. A hypervisor that really dumps and restarts ends the run with it: there this timer
 //! guards only the whole path, and a port to such a machine has to say `Unsupported` here.
 //!
-//! The time-out is in whole milliseconds: the shot comes up to 1 ms late, and when the virtual CPU runs.
+//! The time-out is in whole milliseconds, and the hypervisor may count them from the last whole one, so one
+//! is added: the shot comes up to 2 ms late, and when the virtual CPU runs. QEMU refuses a time-out of 1 ms.
 
 /// Operation "start", in bits 48 to 55 of the flags.
 const START: u64 = 1 << 8;
@@ -18,9 +19,9 @@ pub const START_FLAGS: u64 = START | DUMP_RESTART;
 /// Flags that stop it.
 pub const STOP_FLAGS: u64 = STOP;
 
-/// Nanoseconds as the watchdog's time-out: milliseconds, rounded up, at least 1.
+/// Nanoseconds as the watchdog's time-out: milliseconds, rounded up, and one more; at least 2.
 pub fn timeout_ms(ns: u64) -> u64 {
-    ns.div_ceil(1_000_000).max(1)
+    ns.div_ceil(1_000_000).max(1) + 1
 }
 
 #[cfg(mayday_metal)]
@@ -73,6 +74,6 @@ mod tests {
     #[test]
     fn flags_and_time_are_the_hypervisors() {
         assert_eq!((START_FLAGS, STOP_FLAGS), (0x103, 0x200));
-        assert_eq!([0, 1, 1_000_000, 1_000_001].map(timeout_ms), [1, 1, 1, 2]);
+        assert_eq!([0, 1, 1_000_000, 1_000_001].map(timeout_ms), [2, 2, 2, 3]);
     }
 }

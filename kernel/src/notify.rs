@@ -26,7 +26,11 @@ impl Notifier for Which {
             Which::Hold => hold(context),
             Which::Wrong(NotifierFault::Panic) => panic!("a panic inside a notifier"),
             Which::Wrong(NotifierFault::Null) => port::trap::provoke(Provoke::NullRead),
+            // Now and then politely: an emulator that runs one CPU at a time goes on to the next one there.
             Which::Wrong(NotifierFault::Hang) => loop {
+                for _ in 0..10_000 {
+                    core::hint::black_box(());
+                }
                 context.relax();
             },
         }

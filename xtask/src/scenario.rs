@@ -2,6 +2,7 @@
 //! `scenarios/<name>.toml`. No scenario is named in this program.
 
 mod check;
+mod rows;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,6 +15,7 @@ use crate::data;
 use crate::machine::{Machine, unknown_placeholder};
 use crate::workspace::Workspace;
 use check::Mistake;
+pub use rows::{OnMachine, Staging};
 
 /// When the panic path jumps into the crash image.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum, Deserialize, Serialize)]
@@ -53,9 +55,15 @@ pub struct Scenario {
     /// `cargo xtask qemu` without `--scenario` runs this one. One file has it.
     #[serde(default)]
     pub default: bool,
-    /// Machines it has a meaning on; all if empty.
+    /// Rows of the list of failure modes that it stages (docs/scenarios.md).
     #[serde(default)]
-    pub machines: Vec<String>,
+    pub rows: Vec<u32>,
+    /// Whether the machine itself goes wrong in these rows, or code that stands in for it.
+    #[serde(default)]
+    pub staging: Option<Staging>,
+    /// What differs on single machines, by name.
+    #[serde(default)]
+    pub on: BTreeMap<String, OnMachine>,
     /// Accelerators it has a meaning on; all if empty. For what some hypervisors cannot run.
     #[serde(default)]
     pub accels: Vec<String>,
@@ -142,6 +150,9 @@ pub struct Input {
     /// QMP command, without arguments.
     #[serde(default)]
     pub qmp: Option<String>,
+    /// Command of the emulator's monitor for people, for what QMP lacks.
+    #[serde(default)]
+    pub monitor: Option<String>,
 }
 
 /// `[suite]`: rows beyond the machine's first accelerator and firmware.
@@ -154,6 +165,9 @@ pub struct SuiteRows {
     /// Also on every other accelerator of the machine that works here.
     #[serde(default)]
     pub every_accel: bool,
+    /// Also on these accelerators, with one CPU and with the machine's own number.
+    #[serde(default)]
+    pub accels: Vec<String>,
 }
 
 /// `[expect]`. The tables `[expect.pre]`, `[expect.post]` and `[expect.off]` override single keys
@@ -316,15 +330,19 @@ impl Scenario {
         if scenario.stop.is_empty() {
             return wrong("stop", "must not be empty; leave the key out for every value");
         }
+        if scenario.rows.is_empty() != scenario.staging.is_none() {
+            return wrong("rows", "`rows` and `staging` come together");
+        }
         if scenario.timeout == 0 {
             return wrong("timeout", "must be at least 1 second");
         }
         if scenario.idle == 0 {
             return wrong("idle", "must be at least 1 second");
         }
-        for input in &scenario.input {
-            if input.send.is_some() == input.qmp.is_some() {
-                return wrong("after", "an [[input]] has either `send` or `qmp`");
+        for input in scenario.input.iter().chain(scenario.on.values().flat_map(|on| &on.input)) {
+            let ways = [&input.send, &input.qmp, &input.monitor];
+            if ways.iter().filter(|way| way.is_some()).count() != 1 {
+                return wrong("after", "an [[input]] has one of `send`, `qmp` and `monitor`");
             }
         }
         for &kexec in &scenario.kexec {
@@ -348,12 +366,8 @@ impl Scenario {
         stop: Stop,
     ) -> Option<String> {
         let name = &self.name;
-        if !self.machines.is_empty() && !self.machines.contains(&machine.name) {
-            return Some(format!(
-                "`{name}` is not for {}, only for {}",
-                machine.name,
-                self.machines.join(", ")
-            ));
+        if let Some(reason) = self.on.get(&machine.name).and_then(|on| on.not_applicable.as_deref()) {
+            return Some(format!("`{name}` is not for {}: {reason}", machine.name));
         }
         if !self.accels.is_empty() && !self.accels.iter().any(|known| known == accel) {
             return Some(format!("`{name}` cannot run on {accel}, only on {}", self.accels.join(", ")));

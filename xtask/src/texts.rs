@@ -199,7 +199,7 @@ fn files_that_do_not_fit_together() {
     let summary = "summary = \"\"\n";
     let all = [
         among_files(String::into_bytes),
-        replaced(summary, &format!("{summary}machines = [\"m\", \"x86\"]\n")),
+        among_files(|text| format!("{text}[on.x86]\n").into_bytes()),
         replaced(summary, &format!("{summary}accels = [\"warp\"]\n")),
         replaced("\"capture\"", "\"explosion\""),
         replaced("steps = []", "steps = []\n[expect.off]\nending = \"explosion\""),

@@ -96,6 +96,7 @@ impl Plan {
                 accel.name
             )));
         }
+        let scenario = scenario.on_machine(name);
         let expect = scenario.expect.resolve(kexec);
         let ending_name = expect.ending.clone().unwrap_or_default();
         let ending = machine.ending.get(&ending_name).cloned().ok_or_else(|| {

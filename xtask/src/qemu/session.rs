@@ -270,6 +270,10 @@ impl<'a> Session<'a> {
                 self.observer.note(self.started.elapsed(), &format!("QMP {command}"));
                 self.command(command, Value::Null);
             }
+            if let Some(line) = &input.monitor {
+                self.observer.note(self.started.elapsed(), &format!("monitor: {line}"));
+                self.command("human-monitor-command", json!({ "command-line": line }));
+            }
         }
         if event.is("final") && self.plan.ending.stays {
             self.stay_until = Some(Instant::now() + STAY);

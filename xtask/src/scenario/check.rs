@@ -96,15 +96,16 @@ impl Scenario {
         text: &str,
         shown: &Path,
     ) -> Result<()> {
-        if let Some(odd) = self.machines.iter().find(|name| !machines.contains(name)) {
+        if let Some(odd) = self.on.keys().find(|name| !machines.contains(name)) {
             let message = format!("no machine `{odd}`. There are: {}", machines.join(", "));
-            return Err(data::mistake_in(text, shown, "machines", Some(odd), &message));
+            return Err(data::mistake_in(text, shown, "on", Some(odd), &message));
         }
-        let meant = |name: &&String| self.machines.is_empty() || self.machines.contains(name);
+        let meant = |name: &&String| self.on.get(*name).is_none_or(|on| on.not_applicable.is_none());
         let machines: Vec<_> = machines.iter().filter(meant).filter_map(|name| load(name)).collect();
         let accels: Vec<_> = machines.iter().flat_map(|machine| &machine.qemu.accel).collect();
         let known = |name: &String| accels.iter().any(|accel| accel.name == *name);
-        if let Some(odd) = self.accels.iter().find(|name| !accels.is_empty() && !known(name)) {
+        let named = self.accels.iter().chain(&self.suite.accels);
+        if let Some(odd) = named.into_iter().find(|name| !accels.is_empty() && !known(name)) {
             let message = format!("no machine of this scenario has an accelerator `{odd}`");
             return Err(data::mistake_in(text, shown, "accels", Some(odd), &message));
         }

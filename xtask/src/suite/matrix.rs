@@ -73,6 +73,12 @@ impl Matrix {
                 )?;
             }
         }
+        for accel in &scenario.suite.accels {
+            let own = machine.cpus.default;
+            for cpus in if own == 1 { vec![1] } else { vec![1, own] } {
+                self.add(machine, scenario, &RunArgs { accel: accel.clone(), ..args(cpus, pairs[0]) })?;
+            }
+        }
         if scenario.suite.every_accel {
             let usual = machine.qemu.accel.iter().position(works_here);
             for (place, accel) in machine.qemu.accel.iter().enumerate() {
@@ -130,7 +136,8 @@ mod tests {
         let workspace = Workspace::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
         for scenario in Scenario::all(&workspace).unwrap() {
             for machine in &matrix.machines {
-                let meant = scenario.machines.is_empty() || scenario.machines.contains(&machine.name);
+                let on = scenario.on.get(&machine.name);
+                let meant = on.is_none_or(|on| on.not_applicable.is_none());
                 let pair = (machine.name.clone(), scenario.name.clone());
                 assert_eq!(met.contains(&pair), meant, "{pair:?}");
             }

@@ -25,6 +25,7 @@ pub fn parts(workspace: &Workspace, machines: &[Machine], scenarios: &[Scenario]
     Ok(BTreeMap::from([
         ("machines", machine_table(machines)),
         ("scenarios", scenario_table(scenarios)),
+        ("rows", row_table(machines, scenarios)),
         ("order", explain::part(workspace, "order")?),
         ("bounds", explain::part(workspace, "bounds")?),
         ("config", explain::part(workspace, "config")?),
@@ -71,6 +72,26 @@ fn scenario_table(scenarios: &[Scenario]) -> String {
             kexec.join(", "),
             stop.join(", ")
         ));
+    }
+    lines.join("\n")
+}
+
+/// A line for each row that a scenario stages.
+fn row_table(machines: &[Machine], scenarios: &[Scenario]) -> String {
+    let names: Vec<_> = machines.iter().map(|machine| machine.name.as_str()).collect();
+    let mut lines = vec![
+        format!("| row | scenario | what happens | {} |", names.join(" | ")),
+        format!("|---|---|---|{}", "---|".repeat(names.len())),
+    ];
+    let mut rows: Vec<(u32, &Scenario)> = scenarios
+        .iter()
+        .flat_map(|scenario| scenario.rows.iter().map(move |row| (*row, scenario)))
+        .collect();
+    rows.sort_by_key(|(row, _)| *row);
+    for (row, scenario) in rows {
+        let staged: Vec<_> = names.iter().map(|name| scenario.staged_on(name)).collect();
+        let (name, summary) = (&scenario.name, &scenario.summary);
+        lines.push(format!("| {row} | `{name}` | {summary} | {} |", staged.join(" | ")));
     }
     lines.join("\n")
 }
