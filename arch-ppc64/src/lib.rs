@@ -23,6 +23,7 @@ pub mod flat;
 pub mod hcall;
 pub mod ipi;
 pub mod kexec;
+pub mod lock;
 pub mod mmu;
 pub mod nmi;
 pub mod openfirmware;

@@ -57,7 +57,7 @@ mod metal {
     use hal::console::EmergencyConsole;
     use hal::registers::{Registers, Snapshot};
     use hal::testload::Provoke;
-    use hal::trap::Handlers;
+    use hal::trap::{Handlers, Resume};
     use spin::Once;
 
     static HANDLERS: Once<&'static Handlers<RegisterSet>> = Once::new();
@@ -160,6 +160,9 @@ mod metal {
             DECREMENTER => cpu::defer_decrementer(),
             SYSTEM_RESET => system_reset(registers),
             _ => fault(registers, vector),
+        }
+        if HANDLERS.get().is_some_and(|handlers| (handlers.resume)() == Resume::Masked) {
+            registers.set_word(index::MSR, registers.msr() & !Msr::EE.bits());
         }
     }
 

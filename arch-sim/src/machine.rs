@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 
 use core_panic::notifier::{LateClass, Registration};
 use core_panic::{Panic, Registry};
+use crash_lock::Domain;
 use crash_record::layout::{self, slot};
 use crash_record::write::{Identity, RecordArea};
 use hal::CpuId;
@@ -25,6 +26,7 @@ pub struct Machine {
     pub record: RecordArea,
     panic: UnsafeCell<MaybeUninit<Panic<'static, Sim>>>,
     registry: UnsafeCell<Registry>,
+    locks: UnsafeCell<Domain>,
 }
 
 impl Machine {
@@ -35,6 +37,7 @@ impl Machine {
             record: RecordArea::new(),
             panic: UnsafeCell::new(MaybeUninit::uninit()),
             registry: UnsafeCell::new(Registry::new()),
+            locks: UnsafeCell::new(Domain::new()),
         }));
         let base = std::ptr::from_ref(machine).addr();
         let mut memory = Memory::new(base, size_of::<Machine>());
@@ -54,6 +57,12 @@ impl Machine {
         // SAFETY: `reset` has written it, and writes it again only when no simulated code runs. The
         // machine is leaked, so it lives for ever.
         unsafe { (*self.panic.get().cast_const()).assume_init_ref() }
+    }
+
+    /// Which CPU holds what.
+    pub fn locks(&self) -> &'static Domain {
+        // SAFETY: as for `panic`.
+        unsafe { &*self.locks.get().cast_const() }
     }
 
     /// The record as bytes. Only between runs: no simulated CPU writes meanwhile.
@@ -89,7 +98,8 @@ impl Machine {
         // SAFETY: by the caller's promise nobody looks at either; neither owns anything to drop.
         unsafe {
             self.registry.get().write(Registry::with_before_dump(&notifiers::BEFORE_DUMP));
-            (*self.panic.get()).write(Panic::new(&SIM, &self.record, &*self.registry.get()));
+            self.locks.get().write(Domain::new());
+            (*self.panic.get()).write(Panic::new(&SIM, &self.record, self.locks(), &*self.registry.get()));
         }
         // SAFETY: just written, and from here on only shared.
         let registry = unsafe { &*self.registry.get() };

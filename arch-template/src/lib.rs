@@ -16,6 +16,7 @@ pub mod cpu;
 pub mod firmware;
 pub mod ipi;
 pub mod kexec;
+pub mod lock;
 pub mod mmu;
 pub mod nmi;
 pub mod platform;

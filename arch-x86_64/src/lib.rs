@@ -12,6 +12,7 @@ pub mod clock;
 pub mod console;
 pub mod io_apic;
 pub mod kexec;
+pub mod lock;
 pub mod mmu;
 pub mod physical;
 pub mod pvh;

@@ -58,6 +58,12 @@ impl Frame {
         self.words[index::ORIG_RAX]
     }
 
+    /// Returning from this trap leaves maskable interrupts off.
+    pub const fn mask_interrupts(&mut self) {
+        const IF: u64 = 1 << 9;
+        self.words[index::EFLAGS] &= !IF;
+    }
+
     /// The interrupted instruction pointer.
     pub const fn pc(&self) -> u64 {
         self.words[index::RIP]

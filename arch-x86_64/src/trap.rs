@@ -92,7 +92,7 @@ mod metal {
     use hal::cpu::Cpu;
     use hal::registers::Snapshot;
     use hal::testload::Provoke;
-    use hal::trap::Handlers;
+    use hal::trap::{Handlers, Resume};
     use x86_64::registers::control::Cr2;
     use x86_64::registers::model_specific::{FsBase, GsBase};
     use x86_64::registers::segmentation::{DS, ES, FS, GS, Segment};
@@ -156,7 +156,7 @@ mod metal {
 
     /// Called by trap.S on every trap.
     #[unsafe(no_mangle)]
-    extern "C" fn x86_trap(vector: u32, frame: &Frame) {
+    extern "C" fn x86_trap(vector: u32, frame: &mut Frame) {
         let vector = vector as u8;
         match vector {
             2 => match handlers() {
@@ -180,6 +180,9 @@ mod metal {
             }
             VECTOR_LEGACY..=VECTOR_SPURIOUS => {}
             _ => unfixable(vector, frame),
+        }
+        if handlers().is_some_and(|handlers| (handlers.resume)() == Resume::Masked) {
+            frame.mask_interrupts();
         }
     }
 

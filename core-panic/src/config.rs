@@ -20,11 +20,16 @@ pub enum StopPolicy {
     IpiNmi,
     /// NMIs at once.
     Nmi,
+    /// NMIs at once, and whoever holds a [`crash_lock::CrashLock`] finishes its critical section first.
+    Deferred,
+    /// What Linux does on x86: `nmi` with a crash image, `ipi-nmi` without.
+    Linux,
 }
 
 impl StopPolicy {
     /// Every policy.
-    pub const ALL: [StopPolicy; 2] = [StopPolicy::IpiNmi, StopPolicy::Nmi];
+    pub const ALL: [StopPolicy; 4] =
+        [StopPolicy::Deferred, StopPolicy::Nmi, StopPolicy::IpiNmi, StopPolicy::Linux];
 }
 
 /// What ends this kernel when no crash image took over.
@@ -43,8 +48,11 @@ pub enum FinalAction {
 pub struct Config {
     /// `panic.kexec=pre|post|off`, default `pre`.
     pub kexec: KexecMode,
-    /// `panic.stop=ipi-nmi|nmi`, default `nmi`.
+    /// `panic.stop=deferred|nmi|ipi-nmi|linux`, default `deferred`.
     pub stop: StopPolicy,
+    /// `panic.grace=MS`, 0 to 10000, default 100: how long a CPU may go on that holds a lock, from its own
+    /// acknowledgement on, with `panic.stop=deferred`.
+    pub grace_ms: u32,
     /// `panic.final=reboot|poweroff|halt`, default `reboot`.
     pub final_action: FinalAction,
     /// `panic.timeout=SECONDS`, 0 to 3600, default 0: how long to wait before the final action.
@@ -60,7 +68,8 @@ impl Config {
     /// The defaults.
     pub const DEFAULT: Config = Config {
         kexec: KexecMode::Pre,
-        stop: StopPolicy::Nmi,
+        stop: StopPolicy::Deferred,
+        grace_ms: 100,
         final_action: FinalAction::Reboot,
         timeout_s: 0,
         scale: 1,
@@ -149,7 +158,7 @@ impl Values {
 }
 
 /// Every key.
-pub const KEYS: [Key; 6] = [
+pub const KEYS: [Key; 7] = [
     Key {
         name: "kexec",
         values: Values::Words(&["pre", "post", "off"]),
@@ -166,12 +175,25 @@ pub const KEYS: [Key; 6] = [
     },
     Key {
         name: "stop",
-        values: Values::Words(&["ipi-nmi", "nmi"]),
-        expected: "ipi-nmi or nmi",
-        default: "nmi",
-        meaning: "how the other CPUs are stopped: by an IPI and then an NMI to whoever does not answer, or by \
-                  NMI at once",
-        put: |config, place| config.stop = if place == 0 { StopPolicy::IpiNmi } else { StopPolicy::Nmi },
+        values: Values::Words(&["deferred", "nmi", "ipi-nmi", "linux"]),
+        expected: "deferred, nmi, ipi-nmi or linux",
+        default: "deferred",
+        meaning: "how the other CPUs are stopped: by NMI, and who holds a lock finishes its critical section; by \
+                  NMI at once; by an IPI and then an NMI to whoever does not answer; as Linux does, which is \
+                  `nmi` with a crash image and `ipi-nmi` without",
+        put: |config, place| {
+            let policy = StopPolicy::ALL.get(place as usize);
+            config.stop = policy.copied().unwrap_or(StopPolicy::Deferred);
+        },
+    },
+    Key {
+        name: "grace",
+        values: Values::Number { least: 0, most: 10_000 },
+        expected: "a number of milliseconds from 0 to 10000",
+        default: "100",
+        meaning: "how long a CPU that holds a lock may go on, in ms from its own acknowledgement, with \
+                  `panic.stop=deferred`",
+        put: |config, number| config.grace_ms = number,
     },
     Key {
         name: "final",
@@ -224,6 +246,7 @@ mod tests {
         for (key, value) in [
             ("panic.kexec", "post"),
             ("panic.stop", "ipi-nmi"),
+            ("panic.grace", "7"),
             ("panic.final", "halt"),
             ("panic.timeout", "3"),
             ("panic.scale", "20"),
@@ -234,6 +257,7 @@ mod tests {
         let expected = Config {
             kexec: KexecMode::Post,
             stop: StopPolicy::IpiNmi,
+            grace_ms: 7,
             final_action: FinalAction::Halt,
             timeout_s: 3,
             scale: 20,
@@ -248,6 +272,7 @@ mod tests {
         let other = Config {
             kexec: KexecMode::Off,
             stop: StopPolicy::IpiNmi,
+            grace_ms: 7,
             final_action: FinalAction::Halt,
             timeout_s: 7,
             scale: 7,

@@ -8,7 +8,7 @@ use core::fmt;
 use crash_record::names::{Class, Step};
 
 use crate::config::{Config, FinalAction, KexecMode};
-use crate::order::{Action, ORDER, StepSpec, applies};
+use crate::order::{Action, ORDER, StepSpec, applies, grace_ms};
 use crate::sequence::{MESSAGE_MS, MOST_REENTRIES, SETTLE_MS};
 use crate::{depart, succession, warden};
 
@@ -106,7 +106,7 @@ impl Situation {
     fn step_ms(&self, spec: &StepSpec) -> u64 {
         match class(spec) {
             Some(class) => spec.budget_ms * self.count(class) as u64,
-            None => spec.budget_ms + self.verify_ms(spec),
+            None => spec.budget_ms + self.verify_ms(spec) + grace_ms(spec, &self.config),
         }
     }
 
@@ -207,7 +207,7 @@ impl fmt::Display for Situation {
                 writeln!(f, "{:>9} {:>12}  {optional:<9} not in this configuration", "-", "-")?;
                 continue;
             }
-            let budget = spec.budget_ms + self.verify_ms(spec);
+            let budget = spec.budget_ms + self.verify_ms(spec) + grace_ms(spec, &self.config);
             write!(f, "{:>9} {:>12}  {optional:<9} {what}", Ms(budget), Each(Ms(budget * scale), each))?;
             writeln!(f, "{}{needs}", if needs.is_empty() { "" } else { "; needs: " })?;
         }
@@ -284,6 +284,8 @@ mod tests {
     use super::*;
     use std::string::ToString;
 
+    const GRACE_MS: u64 = Config::DEFAULT.grace_ms as u64;
+
     fn situation(kexec: KexecMode) -> Situation {
         Situation {
             config: Config { kexec, ..Config::DEFAULT },
@@ -298,8 +300,8 @@ mod tests {
         let pre = situation(KexecMode::Pre);
         // announce, stop, kexec; to the end also two notifiers, record, flush, two Terminal ones, two links.
         assert_eq!((pre.bodies(Until::Jump), pre.bodies(Until::End)), (3, 11));
-        assert_eq!(pre.undisturbed_ms(Until::Jump), 4 * BETWEEN_MS + 1_000 + 3_000 + 1_000);
-        let steps = 1_000 + 3_000 + 1_000 + 50 + 50 + 500 + 10_000 + 2 * 1_000;
+        assert_eq!(pre.undisturbed_ms(Until::Jump), 4 * BETWEEN_MS + 1_000 + 3_000 + GRACE_MS + 1_000);
+        let steps = 1_000 + 3_000 + GRACE_MS + 1_000 + 50 + 50 + 500 + 10_000 + 2 * 1_000;
         assert_eq!(pre.undisturbed_ms(Until::End), 12 * BETWEEN_MS + steps + 2 * LINK_MS);
         for (until, bodies) in [(Until::Jump, 3), (Until::End, 11)] {
             let rest = SETTLE_MS + bodies * REENTRY_MS + TAKEOVER_MS;

@@ -11,6 +11,7 @@
 //! * [`claim`] – who owns the panic (P1), and how starting CPUs are not forgotten;
 //! * [`sequence`] – the loop over the steps, and how it goes on after a failure (P2);
 //! * [`stop`] – the ladder of signals and what became of each CPU (P5, P6);
+//! * `defer` – who may finish its critical section first (P4);
 //! * [`deadline`], `warden` – what cuts short whatever takes too long (P3);
 //! * `succession` – how a panic changes hands;
 //! * [`notifier`] – who is told, in four classes;
@@ -24,6 +25,7 @@
 pub mod claim;
 pub mod config;
 pub mod deadline;
+mod defer;
 pub mod depart;
 pub mod explain;
 pub mod notifier;

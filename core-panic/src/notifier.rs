@@ -7,6 +7,7 @@
 
 use core::fmt;
 
+use crash_lock::Panicking;
 use crash_record::names::Class;
 use hal::dump::BeforeDump;
 use hal::sync::{AtomicU32, BindOnce, Ordering};
@@ -38,6 +39,10 @@ pub trait Context {
 
     /// Writes an event line of this kind with these fields.
     fn event(&self, kind: &str, fields: &[(&str, &dyn fmt::Display)]);
+
+    /// What [`crash_lock::CrashLock::enter`] wants: the proof that its caller is on the panic path. `None` if
+    /// somebody else took the right to hand tokens out, which no lock can then be entered with.
+    fn token(&self) -> Option<&Panicking<'_>>;
 
     /// Clock, ns.
     fn now_ns(&self) -> u64;

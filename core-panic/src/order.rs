@@ -40,8 +40,11 @@ const fn longest_ladder_ms() -> u64 {
     let mut longest = 0;
     let mut policy = 0;
     while policy < StopPolicy::ALL.len() {
-        let rungs = ladder(StopPolicy::ALL[policy]);
-        let mut sum = 0;
+        // Without an image: the longer one of a preset that has two.
+        let rungs = ladder(StopPolicy::ALL[policy], false);
+        // Whoever outlives its grace has as long again to answer the second signal.
+        let second = matches!(StopPolicy::ALL[policy], StopPolicy::Deferred);
+        let mut sum = if second { rungs[0].1 } else { 0 };
         let mut rung = 0;
         while rung < rungs.len() {
             sum += rungs[rung].1;
@@ -85,6 +88,14 @@ pub const ORDER: [StepSpec; 10] = [
     StepSpec { step: Step::Flush, action: Action::Flush, budget_ms: 10_000, optional: true },
     StepSpec { step: Step::Final, action: Action::Final, budget_ms: 1_000, optional: false },
 ];
+
+/// What a step may take on top of its budget because CPUs may finish their critical sections, ms.
+pub fn grace_ms(spec: &StepSpec, config: &Config) -> u64 {
+    match (spec.action, config.stop) {
+        (Action::Stop, StopPolicy::Deferred) => u64::from(config.grace_ms),
+        _ => 0,
+    }
+}
 
 /// Whether this configuration has this step at all. A step that it does not have leaves no trace; a
 /// step that it has and that cannot be done is recorded as skipped, with the reason (P5).

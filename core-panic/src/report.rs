@@ -10,6 +10,8 @@ use crash_record::write::EntryBody;
 use hal::sync::Ordering;
 use hal::{CpuId, Platform};
 
+use crash_lock::Panicking;
+
 use crate::notifier::Context;
 use crate::order::StepSpec;
 use crate::sequence::{Cause, Ended, Panic};
@@ -217,6 +219,7 @@ impl<P: Platform> Panic<'_, P> {
 pub(crate) struct Voice<'a, 'b, P: Platform> {
     pub(crate) panic: &'a Panic<'b, P>,
     pub(crate) me: CpuId,
+    pub(crate) token: Option<Panicking<'a>>,
 }
 
 impl<P: Platform> Context for Voice<'_, '_, P> {
@@ -225,6 +228,9 @@ impl<P: Platform> Context for Voice<'_, '_, P> {
     }
     fn event(&self, kind: &str, fields: &[(&str, &dyn fmt::Display)]) {
         self.panic.event(self.me, kind, fields);
+    }
+    fn token(&self) -> Option<&Panicking<'_>> {
+        self.token.as_ref()
     }
     fn now_ns(&self) -> u64 {
         self.panic.platform.now_ns()

@@ -7,6 +7,7 @@
 
 use core::fmt;
 
+use crash_lock::{Authority, Domain};
 use crash_record::layout::{header, slot};
 use crash_record::names::{Class, CpuState, EntryKind, Outcome, Rung, Step};
 use crash_record::write::RecordArea;
@@ -21,7 +22,7 @@ use crate::claim::{Claim, Entered};
 use crate::config::Config;
 use crate::deadline::{Deadline, Shot, State};
 use crate::notifier::{Place, Refusal, Registry};
-use crate::order::{Action, ORDER, StepSpec, applies};
+use crate::order::{Action, ORDER, StepSpec, applies, grace_ms};
 use crate::report::{Detail, Voice};
 use crate::warden::Wardens;
 
@@ -98,6 +99,8 @@ impl Counts {
 pub struct Panic<'a, P: Platform> {
     pub(crate) platform: &'a P,
     pub(crate) record: &'a RecordArea,
+    pub(crate) locks: &'static Domain,
+    authority: BindOnce<Authority>,
     pub(crate) claim: Claim,
     pub(crate) notifiers: &'a Registry,
     config: BindOnce<Config>,
@@ -160,10 +163,17 @@ struct Job<'j, 'a, P: Platform> {
 impl<'a, P: Platform> Panic<'a, P> {
     hal::const_unless_loom! {
     /// No panic yet, the default configuration.
-    pub fn new(platform: &'a P, record: &'a RecordArea, notifiers: &'a Registry) -> Self {
+    pub fn new(
+        platform: &'a P,
+        record: &'a RecordArea,
+        locks: &'static Domain,
+        notifiers: &'a Registry,
+    ) -> Self {
         Panic {
             platform,
             record,
+            locks,
+            authority: BindOnce::new(),
             claim: Claim::new(),
             notifiers,
             config: BindOnce::new(),
@@ -235,9 +245,23 @@ impl<'a, P: Platform> Panic<'a, P> {
         self.go_on(me, Some(cause), entry)
     }
 
+    /// Tells the locks something, by the right that the first to ask got. Nothing happens if that was not this
+    /// sequence: then nobody is deferred and no token is handed out.
+    pub(crate) fn says(&self, what: impl FnOnce(&Authority)) {
+        if self.authority.get().is_none()
+            && let Some(authority) = self.locks.authority()
+        {
+            self.authority.bind(authority);
+        }
+        if let Some(authority) = self.authority.get() {
+            what(authority);
+        }
+    }
+
     /// On to a panic stack that the abandoned context, if there is one, did not use.
     pub(crate) fn go_on(&self, me: CpuId, cause: Option<&Cause<'_>>, entry: Entry<'_, P::Registers>) -> ! {
-        self.entries.fetch_add(1, Ordering::AcqRel);
+        let generation = self.entries.fetch_add(1, Ordering::AcqRel) + 1;
+        self.says(|authority| authority.own(me, generation));
         let stack = self.stacks.0.get(me.index()).map_or(0, |stack| stack.fetch_add(1, Ordering::AcqRel));
         self.platform.switch(stack as usize, begin, &Job { panic: self, me, cause, entry })
     }
@@ -311,6 +335,7 @@ impl<'a, P: Platform> Panic<'a, P> {
     /// Nobody may fire any more: called right before this kernel is left for another. The watchers see the
     /// word and leave by themselves. Does not return if a warden has declared this CPU dead.
     pub(crate) fn retire(&self, me: CpuId) {
+        self.says(Authority::last_call);
         let Shot { generation, state } = self.deadline.now();
         let runs = matches!(state, State::Running | State::Firing | State::Sent);
         let ended = !runs || self.deadline.end(generation, State::Retired);
@@ -339,7 +364,9 @@ impl<'a, P: Platform> Panic<'a, P> {
         if self.record.load(header::CLAIMED_AT) == 0 {
             self.record.store(header::CLAIMED_AT, now);
         }
-        self.record.save(me, Rung::None, now, snapshot);
+        if self.record.save(me, Rung::None, now, snapshot) {
+            self.note_held(me, Rung::None, true);
+        }
         self.record.set_slot(me, slot::STATE, u64::from(CpuState::Owner.number()));
     }
 
@@ -403,6 +430,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             let generation = self.deadline.now().generation;
             self.deadline.settle(generation, State::Done);
             self.record.set_slot(from, slot::OWNER_STATE, u64::from(CpuState::Missing.number()));
+            self.says(|authority| authority.missing(from));
             self.print(b"\n");
         }
         let step = self.current().map(|spec| spec.step);
@@ -473,15 +501,19 @@ impl<'a, P: Platform> Panic<'a, P> {
                     let _ = self.notify(me, Class::Terminal, spec.budget_ms);
                     self.last_action(me)
                 }
-                _ => self.watched(me, spec.budget_ms.saturating_add(self.verify_ms(spec)), || {
-                    self.body(me, spec, cause)
-                }),
+                _ => self.watched(me, self.limit_ms(spec), || self.body(me, spec, cause)),
             };
             self.end_step(me, spec, &ended);
         }
         loop {
             self.platform.park_wait();
         }
+    }
+
+    /// What a step that calls no notifiers may take at scale 1, ms.
+    fn limit_ms(&self, spec: &StepSpec) -> u64 {
+        let more = self.verify_ms(spec).saturating_add(grace_ms(spec, &self.config()));
+        spec.budget_ms.saturating_add(more)
     }
 
     /// What the kexec step may take on top of its budget: four times what the image's digest took when
@@ -562,7 +594,11 @@ impl<'a, P: Platform> Panic<'a, P> {
             }
             self.notifying.store(1, Ordering::Release);
             self.depth.store(0, Ordering::Release);
-            let result = self.watched(me, budget_ms, || notifier.notify(&Voice { panic: self, me }));
+            let step = crash_lock::Step::new();
+            let mut token = None;
+            self.says(|authority| token = authority.token(&step, me));
+            let voice = Voice { panic: self, me, token };
+            let result = self.watched(me, budget_ms, || notifier.notify(&voice));
             self.notifying.store(0, Ordering::Release);
             let ended = match result {
                 Ok(()) => Ended { outcome: Outcome::Done, detail: Detail::new(format_args!("")) },

@@ -8,6 +8,7 @@
 use crash_record::layout::{header, slot};
 use crash_record::names::{CpuState, Rung, Step};
 use hal::ipi::Ipi;
+use hal::kexec::Kexec;
 use hal::nmi::{Nmi, SignalError, Strength};
 use hal::registers::{Registers, Snapshot};
 use hal::sync::Ordering;
@@ -18,11 +19,13 @@ use crate::deadline::Hit;
 use crate::report::Detail;
 use crate::sequence::{Cause, Panic};
 
-/// The rungs of a policy, each with its time to answer in ms.
-pub const fn ladder(policy: StopPolicy) -> &'static [(Rung, u64)] {
+/// The rungs of a policy, each with its time to answer in ms. `image`: a crash image is loaded.
+pub const fn ladder(policy: StopPolicy, image: bool) -> &'static [(Rung, u64)] {
     match policy {
         StopPolicy::IpiNmi => &[(Rung::Ipi, 1_000), (Rung::Nmi, 1_000)],
-        StopPolicy::Nmi => &[(Rung::Nmi, 1_000)],
+        StopPolicy::Nmi | StopPolicy::Deferred => &[(Rung::Nmi, 1_000)],
+        StopPolicy::Linux if image => &[(Rung::Nmi, 1_000)],
+        StopPolicy::Linux => &[(Rung::Ipi, 1_000), (Rung::Nmi, 1_000)],
     }
 }
 
@@ -36,6 +39,9 @@ pub enum Signal {
     NotOurs,
     /// There is one, and this CPU already plays its part: counted, return.
     Counted,
+    /// This CPU is to stop when its critical section is over: return, with interrupts masked
+    /// ([`hal::trap::Resume`]).
+    Deferred,
 }
 
 /// A set of CPUs.
@@ -60,8 +66,8 @@ impl<P: Platform> Panic<'_, P> {
     /// A stop signal, or what may be one, arrived on this CPU. Call it from the handlers of the stop
     /// IPI (`Rung::Ipi`) and of the NMI (`Rung::Nmi`), with interrupts masked.
     ///
-    /// Returns only if this CPU is not to be stopped by it: there is no panic, or this CPU owns the
-    /// panic or is parked already.
+    /// Returns only if this CPU is not to be stopped by it: there is no panic, this CPU owns the panic or is
+    /// parked already, or it is to finish its critical section first.
     pub fn on_signal(&self, rung: Rung, snapshot: &Snapshot<P::Registers>) -> Signal {
         let Some(owner) = self.claim.owner() else { return Signal::NotOurs };
         let me = self.platform.current();
@@ -84,6 +90,13 @@ impl<P: Platform> Panic<'_, P> {
                 self.record.count(header::SURPLUS_NMIS);
             }
             return Signal::Counted;
+        }
+        if self.defers(me, rung, snapshot) {
+            return Signal::Deferred;
+        }
+        if self.goes_on(me) && snapshot.registers.resumable() {
+            self.record.count(header::SURPLUS_NMIS);
+            return Signal::Deferred;
         }
         self.accept(me, owner, rung, snapshot);
         self.park(me, rung, snapshot)
@@ -110,7 +123,9 @@ impl<P: Platform> Panic<'_, P> {
     pub(crate) fn park(&self, me: CpuId, rung: Rung, snapshot: &Snapshot<P::Registers>) -> ! {
         self.parking.fetch_or(1 << me.index(), Ordering::AcqRel);
         self.record.save(me, rung, self.platform.now_ns(), snapshot);
+        self.note_held(me, rung, snapshot.registers.resumable());
         self.record.set_slot(me, slot::STATE, u64::from(CpuState::Parked.number()));
+        self.locks.parked(me);
         self.stand_by(me);
         loop {
             self.platform.park_wait();
@@ -127,10 +142,11 @@ impl<P: Platform> Panic<'_, P> {
         let online = others
             // An owner that is not this CPU has handed the panic over and is on its way to the park loop.
             .filter(|cpu| {
-                matches!(self.record.state(*cpu), CpuState::Online | CpuState::Parked | CpuState::Owner)
+                let state = self.record.state(*cpu);
+                matches!(state, CpuState::Online | CpuState::Parked | CpuState::Owner | CpuState::Deferred)
             })
             .fold(CpuSet(0), CpuSet::with);
-        for &(rung, answer_ms) in ladder(self.config().stop) {
+        for &(rung, answer_ms) in ladder(self.config().stop, self.image_is_loaded()) {
             let targets = self.pending(online);
             if targets.count() == 0 {
                 break;
@@ -142,7 +158,7 @@ impl<P: Platform> Panic<'_, P> {
                 _ => self.send(me, rung, targets, self.platform.nmi().map(|nmi| |cpu| nmi.send(cpu))),
             };
             if sent {
-                self.wait(targets, self.config().deadline_ns(answer_ms));
+                self.wait(me, targets, self.config().deadline_ns(answer_ms));
             }
         }
         self.settled.store(1, Ordering::Release);
@@ -158,7 +174,7 @@ impl<P: Platform> Panic<'_, P> {
         let signalled = CpuId::all()
             .filter(|cpu| *cpu != me && self.record.slot(*cpu, slot::OWNER_SIGNALLED_AT) != 0)
             .fold(CpuSet(0), CpuSet::with);
-        self.wait(signalled, self.config().deadline_ns(LATE_ANSWER_MS));
+        self.wait(me, signalled, self.config().deadline_ns(LATE_ANSWER_MS));
         let (Ok(detail) | Err(detail)) = self.settle(me, signalled);
         self.note(me, Step::Stop, format_args!("the stop was broken off: {detail}"));
     }
@@ -177,7 +193,8 @@ impl<P: Platform> Panic<'_, P> {
             }
         };
         let mut weakest = None;
-        for cpu in targets.iter() {
+        // Who is deferred has acknowledged a signal already, that of a redirect.
+        for cpu in targets.iter().filter(|cpu| self.record.state(*cpu) != CpuState::Deferred) {
             if self.record.slot(cpu, slot::OWNER_SIGNALLED_AT) == 0 {
                 self.record.set_slot(cpu, slot::OWNER_SIGNALLED_AT, self.platform.now_ns());
             }
@@ -203,16 +220,23 @@ impl<P: Platform> Panic<'_, P> {
         weakest.is_some()
     }
 
-    /// Waits until all targets have parked or the time is over. A clock that stands still is caught
-    /// by the iteration cap: the machine states how long one takes at least.
-    fn wait(&self, targets: CpuSet, time_ns: u64) {
+    /// Waits until all targets have parked, or their time to answer and what comes after it is over. A clock
+    /// that stands still is caught by the iteration cap: the machine states how long one takes at least.
+    fn wait(&self, me: CpuId, targets: CpuSet, answer_ns: u64) {
         let start = self.platform.now_ns();
-        for _ in 0..time_ns / P::LEAST_ITERATION_NS {
-            if self.pending(targets).count() == 0 || self.platform.now_ns().wrapping_sub(start) >= time_ns {
+        let grace = self.config().deadline_ns(u64::from(self.config().grace_ms));
+        let most = answer_ns.saturating_mul(2).saturating_add(grace);
+        for _ in 0..most / P::LEAST_ITERATION_NS {
+            let now = self.platform.now_ns();
+            if targets.iter().filter(|cpu| self.awaited(me, *cpu, now, start, answer_ns)).count() == 0 {
                 return;
             }
             self.platform.relax();
         }
+    }
+
+    fn image_is_loaded(&self) -> bool {
+        self.platform.kexec().is_ok_and(|kexec| kexec.image().is_ok())
     }
 
     /// Writes down what became of every CPU.
@@ -231,7 +255,10 @@ impl<P: Platform> Panic<'_, P> {
                 continue;
             }
             parked += u32::from(state == CpuState::Parked);
-            missing += u32::from(state == CpuState::Missing);
+            if matches!(state, CpuState::Missing | CpuState::Deferred) {
+                missing += 1;
+                self.says(|authority| authority.missing(cpu));
+            }
             let rung = Rung::from_number(self.record.slot(cpu, slot::RUNG) as u16).unwrap_or(Rung::None);
             let rung = if state == CpuState::Parked { rung } else { Rung::None };
             let signalled = self.record.slot(cpu, slot::OWNER_SIGNALLED_AT);
@@ -242,6 +269,7 @@ impl<P: Platform> Panic<'_, P> {
             let fields: [(&str, &dyn core::fmt::Display); 4] =
                 [("who", &cpu), ("state", &state), ("rung", &rung), ("ns", &latency)];
             self.event(me, "stopped", &fields);
+            self.tell_held(me, cpu);
         }
         self.record.store(header::STOPPED_AT, self.platform.now_ns());
         let detail =

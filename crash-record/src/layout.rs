@@ -17,15 +17,15 @@
 
 /// `MAYDAYR1`, as bytes.
 pub const MAGIC: [u8; 8] = *b"MAYDAYR1";
-/// Layout version.
-pub const VERSION: u64 = 1;
+/// Layout version. 2: slots have 256 words, with the first signal of a deferred CPU and what a CPU held.
+pub const VERSION: u64 = 2;
 /// Reads as this value in the writer's byte order.
 pub const ENDIAN_MARK: u64 = 0x0102_0304_0506_0708;
 
 /// Words in the header.
 pub const HEADER_WORDS: usize = 32;
 /// Words of one CPU's slot.
-pub const SLOT_WORDS: usize = 128;
+pub const SLOT_WORDS: usize = 256;
 /// CPU slots.
 pub const MAX_SLOTS: usize = 16;
 /// Words of one entry.
@@ -152,6 +152,41 @@ pub mod slot {
     pub const BACKTRACE_MAX: usize = 32;
     /// End of the body.
     pub const BODY_END: usize = BACKTRACE + BACKTRACE_MAX;
+    /// Clock when this CPU acknowledged a stop as deferred, ns; 0 if it never did. Written by this CPU.
+    pub const DEFERRED_AT: usize = 128;
+    /// Locks that it held at its first signal: those whose holder can be told, which are the `CrashLock`s.
+    pub const HELD_FIRST: usize = 129;
+    /// Locks that it held when it parked.
+    pub const HELD_LAST: usize = 130;
+    /// [`crate::names::Orphan`]: why it parked with locks held.
+    pub const ORPHAN: usize = 131;
+    /// Address of the lock that it waited for when it gave up, 0 if it did not.
+    pub const BLOCKED_LOCK: usize = 132;
+    /// Who held that, + 1.
+    pub const BLOCKED_BY: usize = 133;
+    /// Clock when the owner sent the second signal, which ends a deferral, ns; 0 if it never did.
+    pub const OWNER_CUT_AT: usize = 134;
+    /// CRC-32C of the words [`FIRST_BODY`]`..`[`FIRST_END`], with [`COMMITTED`] set above it: what a deferred CPU
+    /// did when its first signal came. Written last, once.
+    pub const FIRST_COMMIT: usize = 135;
+    /// First word of that.
+    pub const FIRST_BODY: usize = 136;
+    /// Program counter.
+    pub const FIRST_PC: usize = 136;
+    /// Stack pointer.
+    pub const FIRST_SP: usize = 137;
+    /// Witness register.
+    pub const FIRST_WITNESS: usize = 138;
+    /// Register words that follow.
+    pub const FIRST_REGISTER_COUNT: usize = 139;
+    /// Return addresses that follow.
+    pub const FIRST_BACKTRACE_COUNT: usize = 140;
+    /// Register words, as [`REGISTERS`].
+    pub const FIRST_REGISTERS: usize = 141;
+    /// Return addresses, as [`BACKTRACE`].
+    pub const FIRST_BACKTRACE: usize = FIRST_REGISTERS + REGISTERS_MAX;
+    /// End of the first signal's words.
+    pub const FIRST_END: usize = FIRST_BACKTRACE + BACKTRACE_MAX;
     /// Set in a commit word, so that no body has a commit word of 0.
     pub const COMMITTED: u64 = 1 << 32;
 }
@@ -191,5 +226,5 @@ pub mod log {
     pub const TEXT_BYTES: usize = (super::LOG_WORDS - TEXT) * 8;
 }
 
-const _: () = assert!(slot::BODY_END <= SLOT_WORDS);
+const _: () = assert!(slot::BODY_END <= slot::DEFERRED_AT && slot::FIRST_END <= SLOT_WORDS);
 const _: () = assert!(LOG_SLOTS.is_power_of_two());

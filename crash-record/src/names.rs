@@ -114,6 +114,8 @@ named! {
         Parked = 4, "parked";
         /// Was signalled and never acknowledged: it may still run.
         Missing = 5, "missing";
+        /// Has acknowledged a stop and finishes its critical section.
+        Deferred = 6, "deferred";
     }
 }
 
@@ -130,6 +132,26 @@ named! {
         LostClaim = 3, "lost-claim";
         /// It came up while a panic was under way.
         Online = 4, "online";
+        /// It asked for a lock while a panic was under way.
+        Lock = 5, "lock";
+    }
+}
+
+named! {
+    /// Why a CPU parked with locks held.
+    Orphan {
+        /// It did not.
+        None = 0, "none";
+        /// It outlived the grace.
+        Grace = 1, "grace";
+        /// It waited for what the owner or a stopped CPU holds.
+        Blocked = 2, "blocked-on";
+        /// It panicked or faulted itself.
+        Died = 3, "died";
+        /// The signal destroyed what it interrupted.
+        LostContext = 4, "lost-context";
+        /// The stop policy cuts critical sections.
+        Policy = 5, "policy";
     }
 }
 

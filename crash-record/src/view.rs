@@ -6,7 +6,7 @@
 
 use crate::crc::Crc;
 use crate::layout::{self, entry, header, log, slot};
-use crate::names::{Class, CpuState, EntryKind, Outcome, Role, Rung, Step};
+use crate::names::{Class, CpuState, EntryKind, Orphan, Outcome, Role, Rung, Step};
 
 /// What is wrong with a record, and where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +61,20 @@ pub struct Saved<'a> {
     /// What the signal interrupted is lost (ppc64: it came between a trap and the saving of its
     /// SRR0/1): `pc` is in the machine's trap entry, `interrupted` is the nearest place that is known.
     pub lost: bool,
+}
+
+/// What a deferred CPU did when its first signal came.
+#[derive(Clone, Copy, Debug)]
+pub struct First<'a> {
+    slot: CpuSlot<'a>,
+    /// Clock when it acknowledged that, ns.
+    pub deferred_at: u64,
+    /// Program counter.
+    pub pc: u64,
+    /// Stack pointer.
+    pub sp: u64,
+    /// Witness register.
+    pub witness: u64,
 }
 
 /// An entry.
@@ -275,6 +289,7 @@ impl<'a> RecordView<'a> {
             if matches!(slot.owner_state(), Some(CpuState::Parked | CpuState::Owner)) {
                 crc = crc.bytes(self.range(slot.at + slot::OWNER_HEARTBEAT, slot.at + slot::ROLE));
                 crc = crc.bytes(self.range(slot.at + slot::COMMIT, slot.at + slot::BODY_END));
+                crc = crc.bytes(self.range(slot.at + slot::DEFERRED_AT, slot.at + slot::FIRST_END));
             }
         }
         crc.bytes(self.range(layout::ENTRIES_AT, layout::LOG_AT)).finish()
@@ -300,6 +315,35 @@ impl<'a> CpuSlot<'a> {
     /// What the CPU does besides being parked.
     pub fn role(&self) -> Option<Role> {
         Role::from_number(self.word(slot::ROLE) as u16)
+    }
+
+    /// Why this CPU stopped with locks held.
+    pub fn orphan(&self) -> Option<Orphan> {
+        Orphan::from_number(self.word(slot::ORPHAN) as u16)
+    }
+
+    /// What this CPU did when a signal came that deferred it: `None` if none did.
+    pub fn first(&self) -> Result<Option<First<'a>>, RecordError> {
+        let commit = self.word(slot::FIRST_COMMIT);
+        if commit == 0 {
+            return Ok(None);
+        }
+        let fail = |what, word: usize| RecordError { what, at: (self.at + word) * 8 };
+        if commit != self.view.crc(self.at + slot::FIRST_BODY, self.at + slot::FIRST_END) {
+            return Err(fail("the checksum of a CPU's first signal does not hold", slot::FIRST_COMMIT));
+        }
+        if self.word(slot::FIRST_REGISTER_COUNT) > slot::REGISTERS_MAX as u64
+            || self.word(slot::FIRST_BACKTRACE_COUNT) > slot::BACKTRACE_MAX as u64
+        {
+            return Err(fail("a first signal with more registers than fit", slot::FIRST_REGISTER_COUNT));
+        }
+        Ok(Some(First {
+            slot: *self,
+            deferred_at: self.word(slot::DEFERRED_AT),
+            pc: self.word(slot::FIRST_PC),
+            sp: self.word(slot::FIRST_SP),
+            witness: self.word(slot::FIRST_WITNESS),
+        }))
     }
 
     /// The registers that this CPU saved: `None` if it never did.
@@ -330,6 +374,20 @@ impl<'a> CpuSlot<'a> {
             interrupted: (self.word(slot::INTERRUPTED) != 0)
                 .then(|| (self.word(slot::INTERRUPTED_PC), self.word(slot::INTERRUPTED_WITNESS))),
         }))
+    }
+}
+
+impl First<'_> {
+    /// Register words in the order of the machine's `elf_gregset_t`.
+    pub fn registers(&self) -> impl Iterator<Item = u64> + '_ {
+        let count = (self.slot.word(slot::FIRST_REGISTER_COUNT) as usize).min(slot::REGISTERS_MAX);
+        (0..count).map(|offset| self.slot.word(slot::FIRST_REGISTERS + offset))
+    }
+
+    /// Return addresses, newest first.
+    pub fn backtrace(&self) -> impl Iterator<Item = u64> + '_ {
+        let count = (self.slot.word(slot::FIRST_BACKTRACE_COUNT) as usize).min(slot::BACKTRACE_MAX);
+        (0..count).map(|offset| self.slot.word(slot::FIRST_BACKTRACE + offset))
     }
 }
 

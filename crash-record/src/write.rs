@@ -180,21 +180,45 @@ impl RecordArea {
         set(slot::INTERRUPTED, inner);
         set(slot::INTERRUPTED_PC, pc);
         set(slot::INTERRUPTED_WITNESS, witness);
-        let mut count = 0;
-        for (offset, word) in registers.words().iter().take(slot::REGISTERS_MAX).enumerate() {
-            set(slot::REGISTERS + offset, *word);
-            count += 1;
-        }
+        let (count, found) = self.save_set(cpu, registers, slot::REGISTERS, slot::BACKTRACE);
         set(slot::REGISTER_COUNT, count);
-        let mut trace = [0; slot::BACKTRACE_MAX];
-        let found = registers.backtrace(&mut trace).min(slot::BACKTRACE_MAX);
-        for (offset, address) in trace.iter().take(found).enumerate() {
-            set(slot::BACKTRACE + offset, *address);
-        }
-        set(slot::BACKTRACE_COUNT, found as u64);
+        set(slot::BACKTRACE_COUNT, found);
         let body = Self::slot_at(cpu, slot::BODY);
         set(slot::COMMIT, self.crc(body, Self::slot_at(cpu, slot::BODY_END)));
         true
+    }
+
+    /// Saves what `cpu` did when a signal came that deferred it. Called by that CPU; written once (P9).
+    pub fn save_first<R: Registers>(&self, cpu: CpuId, snapshot: &Snapshot<R>) -> bool {
+        if self.slot(cpu, slot::FIRST_COMMIT) != 0 {
+            return false;
+        }
+        let registers = &snapshot.registers;
+        let set = |word, value| self.set_slot(cpu, word, value);
+        set(slot::FIRST_PC, registers.pc());
+        set(slot::FIRST_SP, registers.sp());
+        set(slot::FIRST_WITNESS, registers.witness());
+        let (count, found) = self.save_set(cpu, registers, slot::FIRST_REGISTERS, slot::FIRST_BACKTRACE);
+        set(slot::FIRST_REGISTER_COUNT, count);
+        set(slot::FIRST_BACKTRACE_COUNT, found);
+        let body = Self::slot_at(cpu, slot::FIRST_BODY);
+        set(slot::FIRST_COMMIT, self.crc(body, Self::slot_at(cpu, slot::FIRST_END)));
+        true
+    }
+
+    /// Registers and return addresses into these places of the slot. Returns how many of each.
+    fn save_set<R: Registers>(&self, cpu: CpuId, registers: &R, words: usize, trace: usize) -> (u64, u64) {
+        let mut count = 0;
+        for (offset, word) in registers.words().iter().take(slot::REGISTERS_MAX).enumerate() {
+            self.set_slot(cpu, words + offset, *word);
+            count += 1;
+        }
+        let mut addresses = [0; slot::BACKTRACE_MAX];
+        let found = registers.backtrace(&mut addresses).min(slot::BACKTRACE_MAX);
+        for (offset, address) in addresses.iter().take(found).enumerate() {
+            self.set_slot(cpu, trace + offset, *address);
+        }
+        (count, found as u64)
     }
 
     /// Appends an entry. False if the record is full.

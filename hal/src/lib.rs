@@ -47,6 +47,18 @@ macro_rules! const_unless_loom {
     };
 }
 
+/// An array with the same initialiser in every place: a constant, except under loom.
+#[macro_export]
+macro_rules! each {
+    ($value:expr) => {{
+        #[cfg(not(loom))]
+        let array = [const { $value }; _];
+        #[cfg(loom)]
+        let array = core::array::from_fn(|_| $value);
+        array
+    }};
+}
+
 mod platform;
 mod unsupported;
 

@@ -20,6 +20,14 @@ pub use core::sync::atomic::Ordering;
 #[cfg(all(not(loom), feature = "explore"))]
 pub use explore::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
 
+/// Orders what this CPU does before it and after it as its own interrupt handlers see it: no instruction,
+/// but nothing is moved across. What other CPUs see needs a [`fence`] or an ordering.
+#[inline(always)]
+pub fn signal_fence() {
+    #[cfg(not(loom))]
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+}
+
 /// Atomics with a scheduling point before each operation. Host only: it needs `std`.
 #[cfg(all(not(loom), feature = "explore"))]
 pub mod explore {

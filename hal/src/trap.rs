@@ -40,6 +40,16 @@ pub struct Fault {
     pub syndrome: u64,
 }
 
+/// How an interrupted context is resumed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resume {
+    /// As it was.
+    AsItWas,
+    /// With maskable interrupts off: the CPU is to stop when its critical section is over, and runs nothing else
+    /// until then (P6).
+    Masked,
+}
+
 /// The handlers that the kernel registers.
 ///
 /// All are called with interrupts masked, on the interrupted CPU, on the stack that the port gives
@@ -51,6 +61,9 @@ pub struct Handlers<R: 'static> {
     pub stop: fn(&Snapshot<R>),
     /// A byte arrived on the console, in its receive interrupt.
     pub console_byte: fn(u8, &Snapshot<R>),
+    /// Asked before every return from an NMI or an interrupt: how it returns. An interrupt handler that a
+    /// non-maskable signal hit returns to its own context with what this says, too.
+    pub resume: fn() -> Resume,
     /// A fault that nothing can repair. Never returns.
     pub fault: fn(&Fault, &Snapshot<R>) -> !,
 }

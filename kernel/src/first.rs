@@ -18,7 +18,7 @@ use hal::{CpuId, MAX_CPUS, Platform};
 use crate::console::{self, BOOT};
 use crate::options::{Options, Trigger};
 use crate::port::{self, PORT};
-use crate::state::{MAYDAY_RECORD, NOTIFIERS, OPTIONS, PANIC};
+use crate::state::{MAYDAY_RECORD, NOTIFIERS, OPTIONS, PANIC, SEQUENCE};
 use crate::{capture, load, notify, traps};
 
 /// How long a secondary may take from its start to its own Rust code, ms. Generous: on a loaded host
@@ -33,6 +33,7 @@ extern "Rust" fn mayday_main(boot: &'static BootInfo) -> ! {
         capture::enter_mode();
         capturing = true;
     }
+    port::lock::domain().bind(SEQUENCE);
     port::trap::set_handlers(&traps::HANDLERS);
     let events = if capturing { &console::CAPTURE } else { &BOOT };
     let (base, build) = (Text::<20>::new(format_args!("{:#x}", boot.image_base)), Hex(boot.build_id));

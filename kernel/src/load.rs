@@ -17,7 +17,7 @@ use spin::Once;
 use crate::options::Trigger;
 use crate::port::{self, PORT};
 use crate::state::{MAYDAY_RECORD, options};
-use crate::traps;
+use crate::{hammer, traps};
 
 /// 1 while that CPU is out of the load's own section. Tools outside find it by this name.
 #[unsafe(no_mangle)]
@@ -88,9 +88,11 @@ extern "C" fn nudge(index: usize) {
     {
         let _ = ipi.send_nudge(next);
     }
+    hammer::round(cpu);
     let options = options();
     let chosen = options.cpu == index || options.trigger == Trigger::All;
-    if chosen && PORT.now_ns() >= DUE.load(Ordering::Acquire) && !FIRED[index].swap(true, Ordering::Relaxed) {
+    let due = PORT.now_ns() >= DUE.load(Ordering::Acquire) && hammer::ready();
+    if chosen && due && !FIRED[index].swap(true, Ordering::Relaxed) {
         fire(cpu, options.trigger);
     }
 }

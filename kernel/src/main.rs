@@ -15,6 +15,7 @@ cfg_if::cfg_if! {
         mod capture;
         mod console;
         mod first;
+        mod hammer;
         mod load;
         mod notify;
         mod port;

@@ -12,6 +12,8 @@ pub enum Which {
     Log,
     /// Says that everything is over, and waits to be looked at.
     Hold,
+    /// Writes to the journal that other CPUs write to.
+    Journal,
     /// Goes wrong.
     Wrong(NotifierFault),
 }
@@ -22,6 +24,7 @@ impl Which {
         match self {
             Which::Log => "log",
             Which::Hold => "hold",
+            Which::Journal => "journal",
             Which::Wrong(NotifierFault::Panic) => "panics",
             Which::Wrong(NotifierFault::Null) => "reads-null",
             Which::Wrong(NotifierFault::Hang) => "hangs",
@@ -47,5 +50,6 @@ const STANDING: [(Class, i16, Which); 4] = [
 /// class, so that a log line after them shows that it was not silenced.
 pub fn wanted(options: &Options) -> impl Iterator<Item = (Class, i16, Which)> + '_ {
     let wrong = options.faults.iter().flatten().map(|(class, fault)| (*class, WRONG, Which::Wrong(*fault)));
-    STANDING.into_iter().chain(wrong)
+    let journal = options.hammer.is_some().then_some((Class::Inform, 2 * WRONG, Which::Journal));
+    STANDING.into_iter().chain(wrong).chain(journal)
 }

@@ -6,11 +6,11 @@ use core_panic::notifier::{BeforeDumpEntry, Context, LateClass, Notifier, Refusa
 use hal::dump::BeforeDump;
 use hal::testload::Provoke;
 
-use crate::console;
 use crate::notifiers::{FAULTS, WRONG, Which, wanted};
 use crate::options::{NotifierFault, Options};
 use crate::port;
 use crate::state::NOTIFIERS;
+use crate::{console, hammer};
 
 impl Notifier for Which {
     fn name(&self) -> &'static str {
@@ -24,6 +24,7 @@ impl Notifier for Which {
                 Ok(())
             }
             Which::Hold => hold(context),
+            Which::Journal => hammer::log(context),
             Which::Wrong(NotifierFault::Panic) => panic!("a panic inside a notifier"),
             Which::Wrong(NotifierFault::Null) => port::trap::provoke(Provoke::NullRead),
             // Now and then politely: an emulator that runs one CPU at a time goes on to the next one there.
@@ -67,6 +68,7 @@ const fn of(which: Which) -> &'static Which {
     match which {
         Which::Log => &Which::Log,
         Which::Hold => &Which::Hold,
+        Which::Journal => &Which::Journal,
         Which::Wrong(NotifierFault::Panic) => &Which::Wrong(NotifierFault::Panic),
         Which::Wrong(NotifierFault::Null) => &Which::Wrong(NotifierFault::Null),
         Which::Wrong(NotifierFault::Hang) => &Which::Wrong(NotifierFault::Hang),

@@ -11,6 +11,8 @@
 //! | `test.spin` | 0 to 15 | none | this CPU spins with interrupts off for ever |
 //! | `test.notifier` | `CLASS:FAULT` | none | adds a notifier that goes wrong; may be given 4 times |
 //! | `test.image` | `none` | load it | do not load the crash image |
+//! | `test.hammer` | `mutex`, `lock`, `enter` | no | the other CPUs write to a journal, and a notifier asks for it so |
+//! | `test.section` | µs, 0 to 1000000 | 100 | how long one of their critical sections takes |
 //! | `capture.record` | `ADDRESS,LENGTH` | none | physical place of the record: this is a capture kernel |
 
 use core_panic::config::{Config, ConfigError};
@@ -77,6 +79,17 @@ pub enum NotifierFault {
     Hang,
 }
 
+/// How the notifier that logs asks for its lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// `mutex`: an ordinary spin lock, and it waits.
+    Mutex,
+    /// `lock`: a lock that knows its holder, without a token.
+    Lock,
+    /// `enter`: the same, with a token.
+    Enter,
+}
+
 /// Notifiers that go wrong, at most.
 pub const MAX_FAULTS: usize = 4;
 
@@ -101,6 +114,10 @@ pub struct Options {
     pub faults: [Option<(Class, NotifierFault)>; MAX_FAULTS],
     /// `test.image=none`.
     pub no_image: bool,
+    /// `test.hammer`.
+    pub hammer: Option<Ask>,
+    /// `test.section`, µs.
+    pub section_us: u64,
     /// `capture.record`: address and length in bytes.
     pub capture: Option<(u64, u64)>,
 }
@@ -117,6 +134,8 @@ impl Default for Options {
             spin: None,
             faults: [None; MAX_FAULTS],
             no_image: false,
+            hammer: None,
+            section_us: 100,
             capture: None,
         }
     }
@@ -184,6 +203,15 @@ impl Options {
                 self.no_image =
                     if value == "none" { true } else { return Err(ConfigError::Expected("none")) };
             }
+            "test.hammer" => {
+                self.hammer = Some(match value {
+                    "mutex" => Ask::Mutex,
+                    "lock" => Ask::Lock,
+                    "enter" => Ask::Enter,
+                    _ => return Err(ConfigError::Expected("mutex, lock or enter")),
+                });
+            }
+            "test.section" => self.section_us = number(value, 1_000_000, "a number of µs up to 1000000")?,
             "capture.record" => {
                 let expected = ConfigError::Expected("ADDRESS,LENGTH in hex with 0x");
                 let (address, length) = value.split_once(',').ok_or(expected)?;
@@ -242,13 +270,14 @@ mod tests {
     fn takes_every_key() {
         let line = "panic.kexec=post run.nonce=00ff run.hold=5000 test.panic=stack-overflow test.cpu=2 \
                     test.delay=1 test.spin=3 test.notifier=inform:panic test.notifier=pre-reboot:null \
-                    test.image=none capture.record=0x1000,0xf000";
+                    test.image=none test.hammer=enter test.section=250 capture.record=0x1000,0xf000";
         let (options, complaints) = parse(line);
         assert_eq!(complaints, [] as [String; 0]);
         assert_eq!(options.config.kexec, KexecMode::Post);
         assert_eq!((options.nonce, options.hold_ms, options.cpu), (255, 5000, 2));
         assert_eq!((options.trigger, options.delay_ms, options.spin), (Trigger::StackOverflow, 1, Some(3)));
         assert_eq!(options.faults[1], Some((Class::PreReboot, NotifierFault::Null)));
+        assert_eq!((options.hammer, options.section_us), (Some(Ask::Enter), 250));
         assert_eq!((options.no_image, options.capture), (true, Some((0x1000, 0xf000))));
     }
 
@@ -279,7 +308,7 @@ mod tests {
                 "run.nonce: expected up to 16 hexadecimal digits",
                 "quiet: expected key=value",
                 "test.cpu: expected a CPU number up to 15",
-                "panic.stop: expected ipi-nmi or nmi",
+                "panic.stop: expected deferred, nmi, ipi-nmi or linux",
                 "test.panick: no such key",
                 "test.hold: no such key",
                 "test.notifier: expected CLASS:FAULT, a class of notifiers and panic, null or hang",

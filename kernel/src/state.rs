@@ -1,7 +1,9 @@
 //! The kernel's statics: the record, the panic path, what the command line said.
 
 use core_panic::{Panic, Registry};
+use crash_lock::Sequence;
 use crash_record::write::RecordArea;
+use hal::Platform;
 use spin::Once;
 
 use crate::notify;
@@ -16,7 +18,14 @@ pub static MAYDAY_RECORD: RecordArea = RecordArea::new();
 pub static NOTIFIERS: Registry = Registry::with_before_dump(&notify::BEFORE_DUMP);
 
 /// The panic path.
-pub static PANIC: Panic<'static, Port> = Panic::new(&PORT, &MAYDAY_RECORD, &NOTIFIERS);
+pub static PANIC: Panic<'static, Port> =
+    Panic::new(&PORT, &MAYDAY_RECORD, crate::port::lock::domain(), &NOTIFIERS);
+
+/// What locks do when a panic is under way.
+pub const SEQUENCE: Sequence = Sequence {
+    park: |why| PANIC.park_for_lock(why, &PORT.capture()),
+    abandon: |holder| PANIC.abandon_for_lock(holder, &PORT.capture()),
+};
 
 /// The command line. Unset only before `mayday_main` has read it.
 pub static OPTIONS: Once<Options> = Once::new();

@@ -7,18 +7,19 @@ use core_panic::Cause;
 use core_panic::stop::Signal;
 use crash_record::names::Rung;
 use hal::Platform;
+use hal::cpu::Cpu;
 use hal::registers::Snapshot;
-use hal::trap::{Fault, FaultKind, Handlers};
+use hal::trap::{Fault, FaultKind, Handlers, Resume};
 
 use crate::capture;
 use crate::options::Trigger;
-use crate::port::{PORT, Port};
+use crate::port::{self, PORT, Port};
 use crate::state::{PANIC, options};
 
 type Registers = <Port as Platform>::Registers;
 
 /// The handlers that the port calls.
-pub static HANDLERS: Handlers<Registers> = Handlers { nmi, stop, console_byte, fault };
+pub static HANDLERS: Handlers<Registers> = Handlers { nmi, stop, console_byte, resume, fault };
 
 /// Set by the load just before it sends itself the NMI in whose handler the panic is to happen.
 pub static NMI_PANICS: AtomicBool = AtomicBool::new(false);
@@ -33,6 +34,10 @@ fn nmi(snapshot: &Snapshot<Registers>) {
 
 fn stop(snapshot: &Snapshot<Registers>) {
     let _ = PANIC.on_signal(Rung::Ipi, snapshot);
+}
+
+fn resume() -> Resume {
+    if port::lock::domain().pending(PORT.current()) { Resume::Masked } else { Resume::AsItWas }
 }
 
 fn console_byte(byte: u8, _snapshot: &Snapshot<Registers>) {

@@ -33,10 +33,14 @@ pub enum Kexec {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stop {
+    /// The NMI at once; a CPU inside a critical section finishes it first
+    Deferred,
     /// A maskable IPI first, an NMI for those who do not answer
     IpiNmi,
     /// The NMI at once
     Nmi,
+    /// `nmi` with a crash image, `ipi-nmi` without
+    Linux,
 }
 
 /// The name of a clap value, as it is typed.
@@ -105,7 +109,7 @@ fn all_kexec() -> Vec<Kexec> {
 }
 
 fn all_stop() -> Vec<Stop> {
-    vec![Stop::IpiNmi, Stop::Nmi]
+    vec![Stop::Deferred, Stop::IpiNmi, Stop::Nmi]
 }
 
 fn default_timeout() -> u32 {
@@ -205,6 +209,12 @@ pub struct Expect {
     /// False if stopped CPUs were not in the load yet, or have left it.
     #[serde(default)]
     pub workload: Option<bool>,
+    /// Why other CPUs stopped with a lock held: `none`, or the reason of all that did, at least one.
+    #[serde(default)]
+    pub orphans: Option<String>,
+    /// Whether a CPU was to finish its critical section first.
+    #[serde(default)]
+    pub deferred: Option<bool>,
     /// Action of the `final` event.
     #[serde(default)]
     pub action: Option<String>,
@@ -261,7 +271,7 @@ impl Expect {
             ($($field:ident),*) => { $(if over.$field.is_some() { merged.$field = over.$field; })* };
         }
         override_with!(reason, owner, steps, notifiers, ending, capture, cpu_states, workload);
-        override_with!(action, reentries, config_problems, bound_ms);
+        override_with!(orphans, deferred, action, reentries, config_problems, bound_ms);
         merged.cpu_state.extend(over.cpu_state);
         merged.rung.extend(over.rung);
         merged

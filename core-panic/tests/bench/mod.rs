@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use core_panic::notifier::{Context, LateClass, Notifier, Refusal, Registration};
 use core_panic::{Cause, Config, Panic, Registry};
+use crash_lock::Domain;
 use crash_record::event::{Event, Stream};
 use crash_record::layout;
 use crash_record::names::{Class, Rung};
@@ -298,7 +299,8 @@ impl Bench {
             image_base: 0,
             record_base: 0x5000,
         });
-        let panic = Box::leak(Box::new(Panic::new(machine, record, notifiers)));
+        let locks = Box::leak(Box::new(Domain::new()));
+        let panic = Box::leak(Box::new(Panic::new(machine, record, locks, notifiers)));
         panic.configure(config);
         ME.set(CpuId::BOOT);
         panic.online();

@@ -85,7 +85,7 @@ impl Plan {
             }
         };
         let default_kexec = scenario.kexec.first().copied().unwrap_or(Kexec::Post);
-        let default_stop = scenario.stop.first().copied().unwrap_or(Stop::IpiNmi);
+        let default_stop = scenario.stop.first().copied().unwrap_or(Stop::Deferred);
         let (kexec, stop) = (args.kexec.unwrap_or(default_kexec), args.stop.unwrap_or(default_stop));
         if let Some(reason) = scenario.not_applicable(&machine, cpus, &accel.name, kexec, stop) {
             return Ok(Planned::NotApplicable(reason));

@@ -125,6 +125,32 @@ fn words(event: &Event) -> Option<(anstyle::Style, String)> {
             };
             (style, format!("  CPU {} {}{how}", get("who"), get("state")))
         }
+        (Stream::Panic, "held") => {
+            let orphan = get("orphan");
+            let style = if orphan == "none" { plain } else { YELLOW };
+            let before = match get("deferred") {
+                "1" => format!("finished what it was in the middle of in {}", took()),
+                _ => "was stopped where it was".to_owned(),
+            };
+            let by = if get("by") == "none" { String::new() } else { format!(" CPU {}", get("by")) };
+            let why = if orphan == "none" { String::new() } else { format!(": {orphan}{by}") };
+            (
+                style,
+                format!(
+                    "  CPU {} {before}; locks held: {} then, {} now{why}",
+                    get("who"),
+                    get("then"),
+                    get("now")
+                ),
+            )
+        }
+        (Stream::Panic, "journal") => {
+            let text = match event.field("refused") {
+                Some(refused) => format!("  journal: {refused}"),
+                None => format!("  journal: {} entries torn, {} lost", get("torn"), get("lost")),
+            };
+            (plain, text)
+        }
         (Stream::Panic, "notifier") => {
             let style = outcome_style(get("outcome"));
             (

@@ -67,9 +67,16 @@ fn cpus(out: &mut String, result: &RunResult) {
             (rung, Some(ns)) if ns > 0 => format!("by {rung} after {}", nanoseconds(ns)),
             (rung, _) => format!("by {rung}"),
         };
+        let held = log.all(Stream::Panic, "held").find(|held| held.text("who") == event.text("who"));
+        let held = held.map_or_else(String::new, |held| match (held.text("deferred"), held.text("orphan")) {
+            ("1", "none") => {
+                format!("; finished its critical section in {}", nanoseconds(held.number("ns").unwrap_or(0)))
+            }
+            (_, orphan) => format!("; {} locks stay held: {orphan}", held.text("now")),
+        });
         let _ = writeln!(
             out,
-            "    CPU {:<3} {} {how}",
+            "    CPU {:<3} {} {how}{held}",
             event.text("who"),
             paint(style, format_args!("{state:<12}"))
         );

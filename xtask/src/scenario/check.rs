@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use crash_record::names::{Class, CpuState, Outcome, Rung, Step};
+use crash_record::names::{Class, CpuState, Orphan, Outcome, Rung, Step};
 
 use super::{Expect, Kexec, Scenario, value_name};
 use crate::data;
@@ -79,6 +79,9 @@ impl Expect {
         }
         for rung in self.rung.values() {
             known("rung", rung, "rung", rung, names!(Rung))?;
+        }
+        if let Some(reason) = &self.orphans {
+            known("orphans", reason, "reason", reason, names!(Orphan))?;
         }
         if let Some(action) = &self.action {
             known("action", action, "action", action, &ACTIONS)?;

@@ -79,8 +79,10 @@ fn objection(package: &str, dependency: &Dependency) -> Option<&'static str> {
         "hal" => Some("the contract depends on nothing (a crate for model tests stands under cfg(loom))"),
         "crash-record" if name == "hal" && dependency.optional => None,
         "crash-record" => Some("the formats depend on nothing but, optionally, the atomics of `hal`"),
-        "core-panic" if ours && (name == "hal" || name == "crash-record") => None,
-        "core-panic" => Some("the panic sequence knows `hal` and `crash-record`, and no machine"),
+        "crash-lock" if ours && name == "hal" => None,
+        "crash-lock" => Some("a kernel that wants the lock alone gets `hal` with it, and nothing else"),
+        "core-panic" if ours && matches!(name, "hal" | "crash-lock" | "crash-record") => None,
+        "core-panic" => Some("the panic sequence knows `hal`, the lock and the record, and no machine"),
         "xtask" if ours && name == "crash-record" && dependency.features.is_empty() => None,
         "xtask" if ours && name == "crash-record" => {
             Some("the runner reads records; it has no use for features")
@@ -88,11 +90,11 @@ fn objection(package: &str, dependency: &Dependency) -> Option<&'static str> {
         "xtask" if ours => Some("the runner shares formats with the kernel, not code"),
         "kernel" | "xtask" => None,
         // The simulator is a port and the bench that runs the sequence on it.
-        SIMULATOR if matches!(name, "hal" | "core-panic" | "crash-record") || !ours => None,
+        SIMULATOR if matches!(name, "hal" | "core-panic" | "crash-lock" | "crash-record") || !ours => None,
         port if port.starts_with("arch-") => match (ours, name) {
-            (false, _) | (true, "hal") => None,
+            (false, _) | (true, "hal" | "crash-lock") => None,
             (true, "core-panic") => Some("a port does not know the panic sequence; `kernel` joins them"),
-            (true, _) => Some("a port knows `hal` and no other crate of this workspace"),
+            (true, _) => Some("a port knows `hal` and the lock, and no other crate of this workspace"),
         },
         _ if ours => Some("this package has no rule yet; give it one in xtask/src/tidy/dependencies.rs"),
         _ => None,
@@ -128,6 +130,7 @@ mod tests {
             ("core-panic", "arch-one", true),
             ("core-panic", "log", false),
             ("core-panic", "spin", false),
+            ("crash-lock", "crash-record", true),
             ("arch-sim", "arch-one", true),
             ("arch-one", "core-panic", true),
             ("arch-one", "arch-two", true),
@@ -145,6 +148,8 @@ mod tests {
         for (package, name, ours) in [
             ("core-panic", "hal", true),
             ("core-panic", "crash-record", true),
+            ("core-panic", "crash-lock", true),
+            ("crash-lock", "hal", true),
             ("arch-one", "hal", true),
             ("arch-one", "spin", false),
             ("kernel", "arch-one", true),

@@ -83,10 +83,8 @@ fn row_table(machines: &[Machine], scenarios: &[Scenario]) -> String {
         format!("| row | scenario | what happens | {} |", names.join(" | ")),
         format!("|---|---|---|{}", "---|".repeat(names.len())),
     ];
-    let mut rows: Vec<(u32, &Scenario)> = scenarios
-        .iter()
-        .flat_map(|scenario| scenario.rows.iter().map(move |row| (*row, scenario)))
-        .collect();
+    let mut rows: Vec<(u32, &Scenario)> =
+        scenarios.iter().flat_map(|scenario| scenario.rows.iter().map(move |row| (*row, scenario))).collect();
     rows.sort_by_key(|(row, _)| *row);
     for (row, scenario) in rows {
         let staged: Vec<_> = names.iter().map(|name| scenario.staged_on(name)).collect();

@@ -7,11 +7,11 @@ use super::tree::{Problem, Tree};
 pub const SIMULATOR: &str = "arch-sim";
 
 /// Crates in which every atomic comes from `hal::sync`.
-const FACADE: [&str; 2] = ["core-panic/src", "crash-record/src"];
+const FACADE: [&str; 3] = ["core-panic/src", "crash-lock/src", "crash-record/src"];
 /// Crates that know no architecture.
-const NEUTRAL: [&str; 4] = ["hal", "core-panic", "crash-record", "xtask"];
+const NEUTRAL: [&str; 5] = ["hal", "core-panic", "crash-lock", "crash-record", "xtask"];
 /// Crates in which everything may run during a panic.
-const PANIC_PATH: [&str; 2] = ["core-panic/src", "hal/src"];
+const PANIC_PATH: [&str; 3] = ["core-panic/src", "crash-lock/src", "hal/src"];
 /// A comment that excuses a line of a port which no panic reaches.
 const BOOT_ONLY: &str = "// boot only: ";
 /// Longest source file, in lines.
@@ -173,12 +173,12 @@ fn port_surface(tree: &Tree, problems: &mut Vec<Problem>) {
         for (module, function) in &calls {
             let file = format!("{port}/src/{module}.rs");
             let folder = format!("{port}/src/{module}");
-            let definition = format!("pub fn {function}");
+            let definitions = [format!("pub fn {function}"), format!("pub const fn {function}")];
             let own = tree.get(&file).map(|text| (file.as_str(), text));
             let there = own.into_iter().chain(tree.below(&folder, ".rs"));
             if !there
                 .map(|(_, text)| Source::new(text))
-                .any(|source| !source.lines_with(&definition).is_empty())
+                .any(|source| definitions.iter().any(|definition| !source.lines_with(definition).is_empty()))
             {
                 let message = format!("has no `pub fn {function}`, which the kernel calls");
                 problems.push(Problem::of("port-surface", &file, message));

@@ -81,7 +81,7 @@ fn wrong_rung(facts: &Facts, slot: &CpuSlot) -> Option<String> {
     if slot.owner_state() != Some(CpuState::Parked) {
         return None;
     }
-    if facts.stop == Stop::Nmi && saved.rung == Rung::Ipi {
+    if matches!(facts.stop, Stop::Nmi | Stop::Deferred) && saved.rung == Rung::Ipi {
         return Some(format!("CPU {cpu} was stopped by an IPI, which this ladder does not have"));
     }
     let mut owners = facts.evidence.log.all(Stream::Panic, "owner");

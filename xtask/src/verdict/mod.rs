@@ -10,6 +10,7 @@
 
 pub mod cpus;
 mod jump;
+mod locks;
 mod record;
 mod steps;
 mod stream;
@@ -190,7 +191,7 @@ pub const NAMES: [&str; CHECKS.len()] = {
 
 type Judge = fn(&'static str, &Facts) -> Check;
 
-const CHECKS: [(&str, Judge); 20] = [
+const CHECKS: [(&str, Judge); 21] = [
     ("events", stream::events),
     ("ending", stream::ending),
     ("config", stream::config),
@@ -211,6 +212,7 @@ const CHECKS: [(&str, Judge); 20] = [
     ("heartbeats", cpus::heartbeats),
     ("registers", cpus::registers),
     ("witness", cpus::witness),
+    ("locks", locks::locks),
 ];
 
 /// Judges a run.

@@ -1,0 +1,224 @@
+//! What the CPUs of a kernel know of each other while a panic is under way, as far as locks care.
+
+use hal::CpuId;
+use hal::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, BindOnce, Ordering, signal_fence};
+
+use crate::Sequence;
+use crate::held::{Held, List};
+use crate::panicking::{Panicking, Step};
+
+/// What a CPU does about a panic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// It works: it has not acknowledged a stop.
+    Running = 0,
+    /// It has acknowledged a stop and finishes its critical section.
+    Deferred = 1,
+    /// It is stopped, and said so itself.
+    Parked = 2,
+    /// It was signalled and never acknowledged, or owned the panic and died: it may still run.
+    Missing = 3,
+}
+
+/// What a CPU waits for that will not come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Blocked {
+    /// Address of the lock's word.
+    pub lock: usize,
+    /// Who held it.
+    pub by: CpuId,
+}
+
+#[repr(align(128))]
+struct Cpu {
+    list: List,
+    /// 1: park at the drop that leaves nothing held. A word of its own: a machine that counts by load and
+    /// store would lose a bit that a handler sets in between.
+    stop_pending: AtomicU32,
+    state: AtomicU32,
+    blocked_lock: AtomicUsize,
+    /// CPU + 1.
+    blocked_by: AtomicU32,
+}
+
+impl Cpu {
+    hal::const_unless_loom! {
+    fn new() -> Self {
+        Cpu {
+            list: List::new(),
+            stop_pending: AtomicU32::new(0),
+            state: AtomicU32::new(0),
+            blocked_lock: AtomicUsize::new(0),
+            blocked_by: AtomicU32::new(0),
+        }
+    }
+    }
+}
+
+/// Which CPU holds what, who owns the panic, and who is stopped. One static per kernel.
+pub struct Domain {
+    /// 0 while there is no panic; else owner + 1 in the low half, the owner's generation in the high one.
+    panic: AtomicU64,
+    /// Nobody is deferred any more.
+    last_call: AtomicBool,
+    taken: AtomicBool,
+    sequence: BindOnce<Sequence>,
+    cpus: [Cpu; hal::MAX_CPUS],
+}
+
+impl Domain {
+    hal::const_unless_loom! {
+    /// No panic, nothing held.
+    #[allow(clippy::new_without_default)] // a static's initialiser
+    pub fn new() -> Self {
+        Domain {
+            panic: AtomicU64::new(0),
+            last_call: AtomicBool::new(false),
+            taken: AtomicBool::new(false),
+            sequence: BindOnce::new(),
+            cpus: hal::each!(Cpu::new()),
+        }
+    }
+    }
+
+    fn cpu(&self, cpu: CpuId) -> &Cpu {
+        // A `CpuId` is below `MAX_CPUS`.
+        &self.cpus[cpu.index()]
+    }
+
+    pub(crate) fn list(&self, cpu: CpuId) -> &List {
+        &self.cpu(cpu).list
+    }
+
+    /// Says once, at boot, what parks and abandons. False if that was said before.
+    pub fn bind(&self, sequence: Sequence) -> bool {
+        self.sequence.bind(sequence)
+    }
+
+    pub(crate) fn sequence(&self) -> Option<&Sequence> {
+        self.sequence.get()
+    }
+
+    /// The owner of the panic and its generation; `None` while there is no panic.
+    #[inline]
+    pub fn owner(&self) -> Option<(CpuId, u32)> {
+        match self.panic.load(Ordering::Acquire) {
+            0 => None,
+            word => CpuId::new((word as u32).wrapping_sub(1) as usize).map(|cpu| (cpu, (word >> 32) as u32)),
+        }
+    }
+
+    /// Whether there is a panic. What a lock asks on its fast path.
+    #[inline]
+    pub(crate) fn calm(&self) -> bool {
+        self.panic.load(Ordering::Relaxed) == 0
+    }
+
+    /// What `cpu` does about the panic.
+    pub fn state(&self, cpu: CpuId) -> State {
+        match self.cpu(cpu).state.load(Ordering::Acquire) {
+            1 => State::Deferred,
+            2 => State::Parked,
+            3 => State::Missing,
+            _ => State::Running,
+        }
+    }
+
+    /// What `cpu` holds. Exact when that CPU asks, or is stopped.
+    pub fn held(&self, cpu: CpuId) -> Held {
+        self.list(cpu).held(cpu, None)
+    }
+
+    /// The addresses of the words of the locks that `cpu` holds.
+    pub fn locks(&self, cpu: CpuId) -> impl Iterator<Item = usize> {
+        self.list(cpu).each(cpu)
+    }
+
+    /// What `cpu` waited for when it gave up.
+    pub fn blocked(&self, cpu: CpuId) -> Option<Blocked> {
+        let it = self.cpu(cpu);
+        let by = (it.blocked_by.load(Ordering::Acquire) as usize).checked_sub(1).and_then(CpuId::new)?;
+        Some(Blocked { lock: it.blocked_lock.load(Ordering::Acquire), by })
+    }
+
+    /// In the handler of a stop signal, on `me`: may it return, since this CPU holds a lock? True: the CPU is
+    /// deferred from here on, the drop that leaves nothing held parks it, and the handler returns with
+    /// interrupts masked. False: it parks here, also if it was deferred before.
+    pub fn defer(&self, me: CpuId) -> bool {
+        let it = self.cpu(me);
+        // Also one that was given up on: it answers late, and does as the others.
+        let first = matches!(self.state(me), State::Running | State::Missing);
+        if !first || self.last_call.load(Ordering::Acquire) || !self.held(me).any() {
+            return false;
+        }
+        it.state.store(State::Deferred as u32, Ordering::Release);
+        it.stop_pending.store(1, Ordering::Release);
+        signal_fence();
+        true
+    }
+
+    /// Whether a stop of `me` is pending: a handler that interrupted a deferred CPU before the stop came
+    /// returns with interrupts masked, too.
+    pub fn pending(&self, me: CpuId) -> bool {
+        self.cpu(me).stop_pending.load(Ordering::Acquire) != 0
+    }
+
+    /// Called by `me` when it has saved its registers and is about to do nothing ever again: whoever reads
+    /// `Parked` may rely on everything it wrote before.
+    pub fn parked(&self, me: CpuId) {
+        self.cpu(me).state.store(State::Parked as u32, Ordering::Release);
+    }
+
+    pub(crate) fn block(&self, me: CpuId, lock: usize, by: CpuId) {
+        let it = self.cpu(me);
+        it.blocked_lock.store(lock, Ordering::Release);
+        it.blocked_by.store(by.index() as u32 + 1, Ordering::Release);
+    }
+
+    /// Whether deferral is over.
+    pub(crate) fn last_call(&self) -> bool {
+        self.last_call.load(Ordering::Acquire)
+    }
+
+    /// What the panic sequence may do here. Given out once: to the sequence, at boot.
+    pub fn authority(&'static self) -> Option<Authority> {
+        (!self.taken.swap(true, Ordering::AcqRel)).then_some(Authority { domain: self })
+    }
+}
+
+/// The right to say who owns the panic, and to hand out tokens.
+pub struct Authority {
+    domain: &'static Domain,
+}
+
+impl Authority {
+    /// The domain that this is about.
+    pub fn domain(&self) -> &'static Domain {
+        self.domain
+    }
+
+    /// `owner` owns the panic. `generation` is 1 at the claim and rises with each re-entry and each change
+    /// of owner: what it held before belongs to a context that is abandoned.
+    ///
+    /// Called by `owner`. A stop of it that was pending is over.
+    pub fn own(&self, owner: CpuId, generation: u32) {
+        self.domain.cpu(owner).stop_pending.store(0, Ordering::Release);
+        self.domain.panic.store((owner.index() as u64 + 1) | u64::from(generation) << 32, Ordering::Release);
+    }
+
+    /// `cpu` did not answer, or died as the owner: what it holds is not stolen.
+    pub fn missing(&self, cpu: CpuId) {
+        self.domain.cpu(cpu).state.store(State::Missing as u32, Ordering::Release);
+    }
+
+    /// From here on nobody is deferred: a signal parks, and who waits for a lock parks.
+    pub fn last_call(&self) {
+        self.domain.last_call.store(true, Ordering::Release);
+    }
+
+    /// A token for `step` on `me`, which must own the panic; `None` if it does not.
+    pub fn token<'s>(&self, step: &'s Step, me: CpuId) -> Option<Panicking<'s>> {
+        let (owner, generation) = self.domain.owner()?;
+        (owner == me).then(|| Panicking::new(step, me, generation))
+    }
+}

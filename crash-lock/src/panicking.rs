@@ -1,0 +1,174 @@
+//! The lock, for the panic path.
+
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+
+use hal::CpuId;
+use hal::sync::Ordering;
+
+use crate::Kernel;
+use crate::domain::State;
+use crate::held::{self, Entry, REPAIRING};
+use crate::lock::CrashLock;
+use crate::policy::{Enters, Found, Policy, Skip};
+
+/// What a token's lifetime is bound to: made by the sequence at the begin of a step or notifier, gone at its end.
+pub struct Step {
+    here: PhantomData<*const ()>,
+}
+
+impl Step {
+    /// A step begins.
+    #[allow(clippy::new_without_default)] // each is a step that begins
+    pub fn new() -> Self {
+        Step { here: PhantomData }
+    }
+}
+
+/// Proof that the caller runs in a step of the panic path, on its owner.
+pub struct Panicking<'s> {
+    me: CpuId,
+    generation: u32,
+    step: PhantomData<&'s Step>,
+}
+
+impl Panicking<'_> {
+    pub(crate) fn new(_: &Step, me: CpuId, generation: u32) -> Self {
+        Panicking { me, generation, step: PhantomData }
+    }
+}
+
+/// Why the panic path did not get a lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// This very context holds it: there is a live reference to the value.
+    Recursive,
+    /// Somebody holds it that will not release it, or did not while the owner waited, and it is not stolen.
+    Held {
+        /// Who.
+        by: CpuId,
+        /// What that CPU does.
+        state: State,
+    },
+}
+
+impl core::fmt::Display for Refused {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Refused::Recursive => f.write_str("this context holds it already"),
+            Refused::Held { by, state } => {
+                let state = match state {
+                    State::Running | State::Deferred => "not known to be stopped",
+                    State::Parked => "parked",
+                    State::Missing => "missing",
+                };
+                write!(f, "held by CPU {by}, {state}")
+            }
+        }
+    }
+}
+
+impl<T: ?Sized, K: Kernel, P: Policy<T> + Enters> CrashLock<T, K, P> {
+    /// Takes the lock on the panic path, by the table of the crate. Bounded by [`Kernel::PATIENCE`].
+    pub fn enter<'s>(&'static self, token: &'s Panicking<'_>) -> Result<PanicGuard<'s, T, K, P>, Refused> {
+        let (me, mine) = (token.me, held::word(token.me, token.generation));
+        let domain = K::domain();
+        let entry = domain.list(me).enter(&self.word);
+        let mut patience = K::PATIENCE;
+        let refused = loop {
+            let word = match self.word.compare_exchange(0, mine, Ordering::Acquire, Ordering::Acquire) {
+                Ok(_) => return Ok(PanicGuard { lock: self, me, entry, stolen: None, token: PhantomData }),
+                Err(word) => word,
+            };
+            // A word that names no CPU was destroyed: nobody will ever release it, and nobody may be robbed.
+            let by = held::holder(word).unwrap_or(me);
+            let (state, found) = match domain.state(by) {
+                _ if by == me && held::generation(word) == token.generation => break Refused::Recursive,
+                _ if by == me => (State::Parked, Found::Interrupted),
+                state => (state, Found::Orphaned),
+            };
+            match (P::REPAIR, state) {
+                (Some(repair), State::Parked) if word & REPAIRING == 0 => {
+                    let taken = self.word.compare_exchange(
+                        word,
+                        mine | REPAIRING,
+                        Ordering::Acquire,
+                        Ordering::Acquire,
+                    );
+                    if taken.is_ok() {
+                        // SAFETY: the word names this CPU. The holder before it is stopped for good, or is a context
+                        // of this CPU that was abandoned; the value bears that, by the contract of
+                        // `Interruptible`.
+                        #[allow(unsafe_code)]
+                        repair(unsafe { &mut *self.value.get() }, found);
+                        self.word.store(mine, Ordering::Release);
+                        return Ok(PanicGuard {
+                            lock: self,
+                            me,
+                            entry,
+                            stolen: Some(found),
+                            token: PhantomData,
+                        });
+                    }
+                }
+                (_, State::Parked | State::Missing) => break Refused::Held { by, state },
+                (_, State::Running | State::Deferred) => {
+                    if patience == 0 {
+                        break Refused::Held { by, state };
+                    }
+                    K::relax();
+                }
+            }
+            // Also a lost exchange counts: the loop is bounded, whatever the others do.
+            if patience == 0 {
+                break Refused::Held { by, state };
+            }
+            patience -= 1;
+        };
+        domain.list(me).leave(entry);
+        Err(refused)
+    }
+}
+
+/// The lock is held by the panic path; dropping this releases it.
+pub struct PanicGuard<'s, T: ?Sized + 'static, K: Kernel, P: Policy<T> + 'static = Skip> {
+    lock: &'static CrashLock<T, K, P>,
+    me: CpuId,
+    entry: Entry,
+    stolen: Option<Found>,
+    token: PhantomData<(&'s (), *const ())>,
+}
+
+impl<T: ?Sized, K: Kernel, P: Policy<T>> PanicGuard<'_, T, K, P> {
+    /// How it was found, if it was stolen: to be recorded.
+    pub fn stolen(&self) -> Option<Found> {
+        self.stolen
+    }
+}
+
+impl<T: ?Sized, K: Kernel, P: Policy<T>> Deref for PanicGuard<'_, T, K, P> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: the word names this CPU and this generation, and nothing takes it from there.
+        #[allow(unsafe_code)]
+        unsafe {
+            &*self.lock.value.get()
+        }
+    }
+}
+
+impl<T: ?Sized, K: Kernel, P: Policy<T>> DerefMut for PanicGuard<'_, T, K, P> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`.
+        #[allow(unsafe_code)]
+        unsafe {
+            &mut *self.lock.value.get()
+        }
+    }
+}
+
+impl<T: ?Sized, K: Kernel, P: Policy<T>> Drop for PanicGuard<'_, T, K, P> {
+    fn drop(&mut self) {
+        self.lock.release(self.me, self.entry);
+    }
+}
