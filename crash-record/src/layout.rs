@@ -22,20 +22,26 @@ pub const VERSION: u64 = 2;
 /// Reads as this value in the writer's byte order.
 pub const ENDIAN_MARK: u64 = 0x0102_0304_0506_0708;
 
+/// A size, and the one that a model checker gets, which looks at every word in every interleaving: the same
+/// code over fewer words.
+const fn size(real: usize, model: usize) -> usize {
+    if cfg!(loom) { model } else { real }
+}
+
 /// Words in the header.
 pub const HEADER_WORDS: usize = 32;
 /// Words of one CPU's slot.
-pub const SLOT_WORDS: usize = 256;
+pub const SLOT_WORDS: usize = size(256, 40);
 /// CPU slots.
 pub const MAX_SLOTS: usize = 16;
 /// Words of one entry.
-pub const ENTRY_WORDS: usize = 16;
+pub const ENTRY_WORDS: usize = size(16, 6);
 /// Entries.
-pub const ENTRIES: usize = 224;
+pub const ENTRIES: usize = size(224, 2);
 /// Words of one log slot.
-pub const LOG_WORDS: usize = 16;
+pub const LOG_WORDS: usize = size(16, 5);
 /// Log slots, a power of two.
-pub const LOG_SLOTS: usize = 256;
+pub const LOG_SLOTS: usize = size(256, 1);
 
 /// First word of the CPU slots.
 pub const SLOTS_AT: usize = HEADER_WORDS;
@@ -145,44 +151,46 @@ pub mod slot {
     /// Register words, in the order of the machine's `elf_gregset_t`.
     pub const REGISTERS: usize = 18;
     /// Room for register words.
-    pub const REGISTERS_MAX: usize = 48;
+    pub const REGISTERS_MAX: usize = super::size(48, 1);
     /// Return addresses, newest first.
     pub const BACKTRACE: usize = REGISTERS + REGISTERS_MAX;
     /// Room for return addresses.
-    pub const BACKTRACE_MAX: usize = 32;
+    pub const BACKTRACE_MAX: usize = super::size(32, 1);
     /// End of the body.
     pub const BODY_END: usize = BACKTRACE + BACKTRACE_MAX;
+    /// First word of what there is about a deferred stop.
+    const STOP: usize = super::size(128, 24);
     /// Clock when this CPU acknowledged a stop as deferred, ns; 0 if it never did. Written by this CPU.
-    pub const DEFERRED_AT: usize = 128;
+    pub const DEFERRED_AT: usize = STOP;
     /// Locks that it held at its first signal: those whose holder can be told, which are the `CrashLock`s.
-    pub const HELD_FIRST: usize = 129;
+    pub const HELD_FIRST: usize = STOP + 1;
     /// Locks that it held when it parked.
-    pub const HELD_LAST: usize = 130;
+    pub const HELD_LAST: usize = STOP + 2;
     /// [`crate::names::Orphan`]: why it parked with locks held.
-    pub const ORPHAN: usize = 131;
+    pub const ORPHAN: usize = STOP + 3;
     /// Address of the lock that it waited for when it gave up, 0 if it did not.
-    pub const BLOCKED_LOCK: usize = 132;
+    pub const BLOCKED_LOCK: usize = STOP + 4;
     /// Who held that, + 1.
-    pub const BLOCKED_BY: usize = 133;
+    pub const BLOCKED_BY: usize = STOP + 5;
     /// Clock when the owner sent the second signal, which ends a deferral, ns; 0 if it never did.
-    pub const OWNER_CUT_AT: usize = 134;
+    pub const OWNER_CUT_AT: usize = STOP + 6;
     /// CRC-32C of the words [`FIRST_BODY`]`..`[`FIRST_END`], with [`COMMITTED`] set above it: what a deferred CPU
     /// did when its first signal came. Written last, once.
-    pub const FIRST_COMMIT: usize = 135;
+    pub const FIRST_COMMIT: usize = STOP + 7;
     /// First word of that.
-    pub const FIRST_BODY: usize = 136;
+    pub const FIRST_BODY: usize = STOP + 8;
     /// Program counter.
-    pub const FIRST_PC: usize = 136;
+    pub const FIRST_PC: usize = STOP + 8;
     /// Stack pointer.
-    pub const FIRST_SP: usize = 137;
+    pub const FIRST_SP: usize = STOP + 9;
     /// Witness register.
-    pub const FIRST_WITNESS: usize = 138;
+    pub const FIRST_WITNESS: usize = STOP + 10;
     /// Register words that follow.
-    pub const FIRST_REGISTER_COUNT: usize = 139;
+    pub const FIRST_REGISTER_COUNT: usize = STOP + 11;
     /// Return addresses that follow.
-    pub const FIRST_BACKTRACE_COUNT: usize = 140;
+    pub const FIRST_BACKTRACE_COUNT: usize = STOP + 12;
     /// Register words, as [`REGISTERS`].
-    pub const FIRST_REGISTERS: usize = 141;
+    pub const FIRST_REGISTERS: usize = STOP + 13;
     /// Return addresses, as [`BACKTRACE`].
     pub const FIRST_BACKTRACE: usize = FIRST_REGISTERS + REGISTERS_MAX;
     /// End of the first signal's words.

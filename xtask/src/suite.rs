@@ -1,4 +1,4 @@
-//! `cargo xtask test`: host tests, tidy, image checks, and the matrix of scenarios.
+//! `cargo xtask test`: host tests, models of memory orderings, tidy, image checks, and the matrix of scenarios.
 
 mod matrix;
 
@@ -35,7 +35,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     let machines = matrix.machines.clone();
     let images: Vec<_> =
         machines.iter().filter(|machine| wanted(&format!("{}/image", machine.name))).collect();
-    let stages = ["host-tests", "tidy"].map(|name| (name, wanted(name)));
+    let stages = ["host-tests", "models", "tidy"].map(|name| (name, wanted(name)));
     if args.list {
         list(&stages, &images, &matrix);
         return Ok(());
@@ -54,6 +54,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         heading(name);
         let result = match *name {
             "tidy" => tidy::run(workspace, &TidyArgs::default()),
+            "models" => models(workspace),
             _ => host_tests(workspace),
         };
         tally.note(name, result)?;
@@ -158,6 +159,20 @@ fn host_tests(workspace: &Workspace) -> Result<()> {
     command.current_dir(workspace.root()).args(["test", "--quiet", "--workspace"]);
     let status = kill::status(&mut command).or_environment(|| format!("cannot run {}", cargo.display()))?;
     if status.success() { Ok(()) } else { Err(unexpected("a host test fails")) }
+}
+
+/// The models of memory orderings, in a build of their own.
+fn models(workspace: &Workspace) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(&cargo);
+    command
+        .current_dir(workspace.root())
+        .args(["test", "--quiet", "--release", "--package", "core-panic", "--package", "crash-record"])
+        .args(["--all-features", "--test", "loom", "--target-dir"])
+        .arg(workspace.root().join("target/loom"))
+        .env("RUSTFLAGS", "--cfg loom");
+    let status = kill::status(&mut command).or_environment(|| format!("cannot run {}", cargo.display()))?;
+    if status.success() { Ok(()) } else { Err(unexpected("a model of memory orderings fails")) }
 }
 
 /// Runs the matrix, several rows at once, and prints each as it ends.

@@ -183,7 +183,7 @@ impl HostCase {
         let mut command = Command::new(&cargo);
         command.current_dir(tree).args(["test", "--package", &self.package]);
         if self.loom {
-            command.args(["--test", "loom", "--release"]).env("RUSTFLAGS", "--cfg loom");
+            command.args(["--all-features", "--test", "loom", "--release"]).env("RUSTFLAGS", "--cfg loom");
             command.arg("--target-dir").arg(targets.join("loom"));
         } else {
             command.arg("--target-dir").arg(targets.join("host"));
