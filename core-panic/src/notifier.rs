@@ -10,7 +10,7 @@ use core::fmt;
 use crash_lock::Panicking;
 use crash_record::names::Class;
 use hal::dump::BeforeDump;
-use hal::sync::{AtomicU32, BindOnce, Ordering};
+use hal::sync::{AtomicU32, BindOnce, Look, Ordering};
 use hal::{CpuId, MAX_CPUS, Platform};
 
 use crate::sequence::Panic;
@@ -146,24 +146,34 @@ pub struct BeforeDumpEntry {
     pub notifier: &'static dyn BeforeDumpNotifier,
 }
 
-/// A registration as it is kept: plain numbers, which have no values that must not be, and who.
+/// A registration as it is kept: twice, its number once with every bit turned over, so that a stretch of
+/// memory which is filled with one value does not look like a registration. A plain number, since it has no
+/// values that must not be.
 #[derive(Clone, Copy)]
+#[repr(C)] // the halves apart
 struct Kept {
-    place: u32,
     notifier: &'static dyn Notifier,
+    place: u32,
+    turned: u32,
+    copy: &'static dyn Notifier,
 }
 
 impl Kept {
     fn new(registration: &Registration) -> Kept {
         let class = u32::from(registration.class.class().number());
         let place = class << 16 | u32::from(registration.priority as u16);
-        Kept { place, notifier: registration.notifier }
+        Kept { notifier: registration.notifier, place, turned: !place, copy: registration.notifier }
     }
 
-    /// Both halves of the reference are compared: where the notifier is, and what is called.
+    /// What was registered, if both halves say the same: class, priority, where the notifier is, and what is
+    /// called.
     #[allow(ambiguous_wide_pointer_comparisons)] // two copies of one value
-    fn same(&self, other: &Kept) -> bool {
-        self.place == other.place && core::ptr::eq(self.notifier, other.notifier)
+    fn found(&self) -> Option<Found> {
+        let whole = self.place == !self.turned && core::ptr::eq(self.notifier, self.copy);
+        let class =
+            Class::from_number((self.place >> 16) as u16).filter(|class| *class != Class::BeforeDump)?;
+        let priority = self.place as u16 as i16;
+        whole.then_some(Found { class, priority, notifier: self.notifier })
     }
 }
 
@@ -203,19 +213,11 @@ impl Place {
 
 const _: () = assert!(MAX_NOTIFIERS + MAX_BEFORE_DUMP < 0xffff, "the word of a place does not overflow");
 
-/// A slot of the table.
-enum Slot {
-    Empty,
-    Whole(Found),
-    /// A stray write hit it, or a CPU was stopped while it registered.
-    NotWhole,
-}
-
 /// All notifiers. Registration allocates nothing and is refused when the table is full.
 pub struct Registry {
     slots: [BindOnce<Kept>; MAX_NOTIFIERS],
-    /// The same again.
-    copies: [BindOnce<Kept>; MAX_NOTIFIERS],
+    /// Slots that were given away, a bit each: one that is empty all the same was written over.
+    given: AtomicU32,
     /// The constant table, and the same again.
     before_dump: [&'static [BeforeDumpEntry]; 2],
     /// Lines of the constant table that were armed, a bit each.
@@ -246,7 +248,7 @@ impl Registry {
         assert!(table.len() <= MAX_BEFORE_DUMP);
         Registry {
             slots: [const { BindOnce::new() }; MAX_NOTIFIERS],
-            copies: [const { BindOnce::new() }; MAX_NOTIFIERS],
+            given: AtomicU32::new(0),
             before_dump: [table; 2],
             armed: AtomicU32::new(0),
             named: AtomicU32::new(0),
@@ -259,7 +261,7 @@ impl Registry {
     pub fn with_before_dump(table: &'static [BeforeDumpEntry]) -> Self {
         Registry {
             slots: core::array::from_fn(|_| BindOnce::new()),
-            copies: core::array::from_fn(|_| BindOnce::new()),
+            given: AtomicU32::new(0),
             before_dump: [table; 2],
             armed: AtomicU32::new(0),
             named: AtomicU32::new(0),
@@ -270,14 +272,9 @@ impl Registry {
     /// Adds a notifier. Its class is fixed from here on.
     pub fn register(&self, registration: Registration) -> Result<(), Full> {
         let kept = Kept::new(&registration);
-        for (slot, copy) in self.slots.iter().zip(&self.copies) {
-            if copy.bind(kept) {
-                // Whoever won the copy is alone with the slot.
-                slot.bind(kept);
-                return Ok(());
-            }
-        }
-        Err(Full)
+        let number = self.slots.iter().position(|slot| slot.bind(kept)).ok_or(Full)?;
+        self.given.fetch_or(1 << number, Ordering::AcqRel);
+        Ok(())
     }
 
     /// From here on a line of the constant table that is not standing runs too. False if there is no such
@@ -296,49 +293,34 @@ impl Registry {
         (core::ptr::eq(table, copy) && table.len() <= MAX_BEFORE_DUMP).then_some(table)
     }
 
-    fn slot(&self, number: usize) -> Slot {
-        let (Some(slot), Some(copy)) = (self.slots.get(number), self.copies.get(number)) else {
-            return Slot::Empty;
+    fn slot(&self, number: usize) -> Option<Found> {
+        self.slots.get(number).and_then(BindOnce::get).and_then(Kept::found)
+    }
+
+    fn line(&self, line: usize, armed: u32) -> Option<Found> {
+        let entry = self.table()?.get(line)?;
+        let notifier: &'static dyn Notifier = entry.notifier;
+        let runs = entry.standing || armed & (1 << line) != 0;
+        runs.then_some(Found { class: Class::BeforeDump, priority: entry.priority, notifier })
+    }
+
+    /// The notifiers of a class with their numbers. Numbers from 0 are slots; behind them come the lines of
+    /// the constant table.
+    fn of(&self, class: Class) -> impl Iterator<Item = (usize, Found)> + '_ {
+        let (slots, lines) = match class {
+            Class::BeforeDump => (0, MAX_BEFORE_DUMP),
+            _ => (MAX_NOTIFIERS, 0),
         };
-        if slot.is_empty() && copy.is_empty() {
-            return Slot::Empty;
-        }
-        let (Some(kept), Some(copy)) = (slot.get(), copy.get()) else { return Slot::NotWhole };
-        match Class::from_number((kept.place >> 16) as u16) {
-            Some(class) if kept.same(copy) => {
-                Slot::Whole(Found { class, priority: kept.place as u16 as i16, notifier: kept.notifier })
-            }
-            _ => Slot::NotWhole,
-        }
-    }
-
-    /// Numbers from 0 are slots; behind them come the lines of the constant table.
-    fn get(&self, number: usize) -> Option<Found> {
-        match number.checked_sub(MAX_NOTIFIERS) {
-            None => match self.slot(number) {
-                Slot::Whole(found) => Some(found),
-                Slot::Empty | Slot::NotWhole => None,
-            },
-            Some(line) => {
-                let entry = self.table()?.get(line)?;
-                let runs = entry.standing || self.armed.load(Ordering::Acquire) & (1 << line) != 0;
-                let notifier: &'static dyn Notifier = entry.notifier;
-                runs.then_some(Found { class: Class::BeforeDump, priority: entry.priority, notifier })
-            }
-        }
-    }
-
-    /// Every number that may be somebody's.
-    fn numbers() -> core::ops::Range<usize> {
-        0..MAX_NOTIFIERS + MAX_BEFORE_DUMP
+        let armed = if lines == 0 { 0 } else { self.armed.load(Ordering::Acquire) };
+        let slots = (0..slots).filter_map(|number| Some((number, self.slot(number)?)));
+        let lines = (0..lines).filter_map(move |line| Some((MAX_NOTIFIERS + line, self.line(line, armed)?)));
+        slots.chain(lines).filter(move |(_, found)| found.class == class)
     }
 
     /// The notifier of `class` that comes after `previous`; the first one for `None`. Every walk by
     /// repeated calls ends and calls nobody twice, also if slots are written to meanwhile: places only grow.
     pub fn after(&self, class: Class, previous: Option<Place>) -> Option<Place> {
-        Self::numbers()
-            .filter_map(|number| self.get(number).map(|found| (number, found)))
-            .filter(|(_, found)| found.class == class)
+        self.of(class)
             .map(|(number, found)| Place::new(found.priority, number))
             .filter(|place| previous.is_none_or(|previous| *place > previous))
             .min()
@@ -346,20 +328,35 @@ impl Registry {
 
     /// The notifier with this number.
     pub fn notifier(&self, number: usize) -> Option<&'static dyn Notifier> {
-        self.get(number).map(|found| found.notifier)
+        let found = match number.checked_sub(MAX_NOTIFIERS) {
+            None => self.slot(number),
+            Some(line) => self.line(line, self.armed.load(Ordering::Acquire)),
+        };
+        found.map(|found| found.notifier)
     }
 
     /// How many notifiers a class has.
     pub fn count(&self, class: Class) -> usize {
-        Self::numbers().filter(|number| self.get(*number).is_some_and(|found| found.class == class)).count()
+        self.of(class).count()
     }
 
-    /// The next slot that is not whole, if it was not named before.
-    fn next_not_whole(&self) -> Option<usize> {
-        (0..MAX_NOTIFIERS).find(|&number| {
-            matches!(self.slot(number), Slot::NotWhole)
-                && self.named.fetch_or(1 << number, Ordering::AcqRel) & (1 << number) == 0
-        })
+    /// Slots that are not whole and were not named before, a bit each: a stray write hit them, or a CPU was
+    /// stopped while it registered. They count as named from here on.
+    fn lost(&self) -> u32 {
+        let (given, named) = (self.given.load(Ordering::Acquire), self.named.load(Ordering::Acquire));
+        let mut lost = 0;
+        for (number, slot) in self.slots.iter().enumerate().filter(|(number, _)| named & (1 << number) == 0) {
+            let whole = match slot.look() {
+                Look::Bound(kept) => kept.found().is_some(),
+                Look::Empty => given & (1 << number) == 0,
+                Look::Neither => false,
+            };
+            lost |= u32::from(!whole) << number;
+        }
+        if lost != 0 {
+            self.named.fetch_or(lost, Ordering::AcqRel);
+        }
+        lost
     }
 }
 
@@ -368,8 +365,8 @@ impl<P: Platform> Panic<'_, P> {
     /// that looks names them.
     pub(crate) fn name_lost_notifiers(&self, me: CpuId) {
         let Some(step) = self.current().map(|spec| spec.step) else { return };
-        for _ in 0..MAX_NOTIFIERS {
-            let Some(number) = self.notifiers.next_not_whole() else { break };
+        let lost = self.notifiers.lost();
+        for number in (0..MAX_NOTIFIERS).filter(|number| lost & (1 << number) != 0) {
             self.note(
                 me,
                 step,
@@ -440,13 +437,24 @@ mod tests {
     fn a_stray_number_is_not_whole() {
         let registry = Registry::new();
         let one = Registration { class: LateClass::Inform, priority: 0, notifier: &Named("x") };
-        registry.copies[3].bind(Kept { place: 0xffff_0000, notifier: one.notifier });
-        registry.slots[3].bind(Kept { place: 0xffff_0000, notifier: one.notifier });
-        // Registered half-way.
-        registry.copies[4].bind(Kept::new(&one));
+        let whole = Kept::new(&one);
+        for (number, kept) in [
+            Kept { place: 0xffff_0000, turned: !0xffff_0000, ..whole },
+            Kept { place: 0x0001_0000, turned: !0x0001_0000, ..whole },
+            Kept { place: whole.place ^ 1, ..whole },
+            Kept { copy: &Named("y"), ..whole },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            registry.slots[number].bind(kept);
+        }
         registry.register(one).unwrap();
+        // Given away, and empty all the same.
+        registry.given.fetch_or(1 << 9, Ordering::AcqRel);
         assert_eq!(names(&registry, Class::Inform), ["x"]);
-        assert_eq!((registry.next_not_whole(), registry.next_not_whole()), (Some(3), Some(4)));
-        assert_eq!(registry.next_not_whole(), None, "each once");
+        assert_eq!(names(&registry, Class::BeforeDump), [] as [&str; 0], "that class is not registered so");
+        assert_eq!(registry.lost(), 0b10_0000_1111);
+        assert_eq!(registry.lost(), 0, "each once");
     }
 }

@@ -579,7 +579,6 @@ impl<'a, P: Platform> Panic<'a, P> {
 
     /// Calls the notifiers of a class that have not been called yet.
     fn notify(&self, me: CpuId, class: Class, budget_ms: u64) -> Result<Detail, Detail> {
-        self.name_lost_notifiers(me);
         loop {
             let previous = Place::from_word(self.notifier.load(Ordering::Acquire));
             let Some(place) = self.notifiers.after(class, previous) else { break };
@@ -607,6 +606,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             };
             self.end_notifier(me, number, &ended);
         }
+        self.name_lost_notifiers(me);
         let count = self.notifiers.count(class);
         let failures = self.failures.load(Ordering::Acquire);
         let detail = Detail::new(format_args!("{failures} of {count} notifiers failed"));

@@ -178,6 +178,17 @@ pub struct BindOnce<T> {
     value: core::cell::UnsafeCell<core::mem::MaybeUninit<T>>,
 }
 
+/// What there is in a [`BindOnce`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Look<'a, T> {
+    /// Nothing was bound, and nobody is about to.
+    Empty,
+    /// A value.
+    Bound(&'a T),
+    /// Neither: it is being written, or something wrote over the cell.
+    Neither,
+}
+
 // SAFETY: the value is written by whoever takes `state` from 0 to 1, and shared only once it is 2.
 #[allow(unsafe_code)]
 unsafe impl<T: Send + Sync> Sync for BindOnce<T> {}
@@ -206,17 +217,24 @@ impl<T> BindOnce<T> {
         true
     }
 
-    /// Whether nothing was bound and nobody is about to.
-    pub fn is_empty(&self) -> bool {
-        self.state.load(Ordering::Acquire) == 0
+    /// The value, if it is bound. Never waits.
+    pub fn get(&self) -> Option<&T> {
+        match self.look() {
+            Look::Bound(value) => Some(value),
+            Look::Empty | Look::Neither => None,
+        }
     }
 
-    /// The value, if it is bound. Never waits.
+    /// As [`BindOnce::get`], and says why there is no value. Never waits.
     #[allow(unsafe_code)]
-    pub fn get(&self) -> Option<&T> {
-        // SAFETY: 2 was stored with release after the value was written, which never changes again. The
-        // value is not dropped: these cells are statics.
-        (self.state.load(Ordering::Acquire) == 2).then(|| unsafe { (*self.value.get()).assume_init_ref() })
+    pub fn look(&self) -> Look<'_, T> {
+        match self.state.load(Ordering::Acquire) {
+            0 => Look::Empty,
+            // SAFETY: 2 was stored with release after the value was written, which never changes again. The
+            // value is not dropped: these cells are statics.
+            2 => Look::Bound(unsafe { (*self.value.get()).assume_init_ref() }),
+            _ => Look::Neither,
+        }
     }
 }
 
@@ -228,9 +246,10 @@ mod tests {
     fn a_value_is_bound_once() {
         let cell = BindOnce::new();
         assert_eq!(cell.get(), None);
-        assert!(cell.is_empty());
+        assert_eq!(cell.look(), Look::Empty);
         assert!(cell.bind(3));
-        assert!(!cell.bind(4) && !cell.is_empty());
+        assert!(!cell.bind(4));
+        assert_eq!(cell.look(), Look::Bound(&3));
         assert_eq!(cell.get(), Some(&3));
     }
 }
