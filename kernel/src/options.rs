@@ -11,6 +11,7 @@
 //! | `test.spin` | 0 to 15 | none | this CPU spins with interrupts off for ever |
 //! | `test.notifier` | `CLASS:FAULT` | none | adds a notifier that goes wrong; may be given 4 times |
 //! | `test.image` | `none` | load it | do not load the crash image |
+//! | `test.store` | 0 to 64 | 0 | writes that many entries into the firmware store at boot, and clears the first |
 //! | `capture.record` | `ADDRESS,LENGTH` | none | physical place of the record: this is a capture kernel |
 
 use core_panic::config::{Config, ConfigError};
@@ -101,6 +102,8 @@ pub struct Options {
     pub faults: [Option<(Class, NotifierFault)>; MAX_FAULTS],
     /// `test.image=none`.
     pub no_image: bool,
+    /// `test.store`: entries.
+    pub store: u32,
     /// `capture.record`: address and length in bytes.
     pub capture: Option<(u64, u64)>,
 }
@@ -117,6 +120,7 @@ impl Default for Options {
             spin: None,
             faults: [None; MAX_FAULTS],
             no_image: false,
+            store: 0,
             capture: None,
         }
     }
@@ -184,6 +188,7 @@ impl Options {
                 self.no_image =
                     if value == "none" { true } else { return Err(ConfigError::Expected("none")) };
             }
+            "test.store" => self.store = number(value, 64, "a number of entries up to 64")? as u32,
             "capture.record" => {
                 let expected = ConfigError::Expected("ADDRESS,LENGTH in hex with 0x");
                 let (address, length) = value.split_once(',').ok_or(expected)?;
@@ -242,13 +247,14 @@ mod tests {
     fn takes_every_key() {
         let line = "panic.kexec=post run.nonce=00ff run.hold=5000 test.panic=stack-overflow test.cpu=2 \
                     test.delay=1 test.spin=3 test.notifier=inform:panic test.notifier=pre-reboot:null \
-                    test.image=none capture.record=0x1000,0xf000";
+                    test.image=none test.store=5 capture.record=0x1000,0xf000";
         let (options, complaints) = parse(line);
         assert_eq!(complaints, [] as [String; 0]);
         assert_eq!(options.config.kexec, KexecMode::Post);
         assert_eq!((options.nonce, options.hold_ms, options.cpu), (255, 5000, 2));
         assert_eq!((options.trigger, options.delay_ms, options.spin), (Trigger::StackOverflow, 1, Some(3)));
         assert_eq!(options.faults[1], Some((Class::PreReboot, NotifierFault::Null)));
+        assert_eq!(options.store, 5);
         assert_eq!((options.no_image, options.capture), (true, Some((0x1000, 0xf000))));
     }
 
