@@ -12,6 +12,7 @@ pub mod cpus;
 mod jump;
 mod record;
 mod steps;
+mod store;
 mod stream;
 #[cfg(test)]
 pub mod tests;
@@ -190,7 +191,7 @@ pub const NAMES: [&str; CHECKS.len()] = {
 
 type Judge = fn(&'static str, &Facts) -> Check;
 
-const CHECKS: [(&str, Judge); 20] = [
+const CHECKS: [(&str, Judge); 21] = [
     ("events", stream::events),
     ("ending", stream::ending),
     ("config", stream::config),
@@ -211,6 +212,7 @@ const CHECKS: [(&str, Judge); 20] = [
     ("heartbeats", cpus::heartbeats),
     ("registers", cpus::registers),
     ("witness", cpus::witness),
+    ("store", store::store),
 ];
 
 /// Judges a run.
