@@ -223,7 +223,7 @@ pub mod tests {
         assert!(spoil(5, 0).contains("checksum"));
         assert!(spoil(0x801, 0).contains("partition at 0x800"));
         assert!(spoil(0x810, 1).contains("slot 0"));
-        assert!(Format::Nvram.slots(&vec![0; 64]).unwrap_err().contains("checksum"));
+        assert!(Format::Nvram.slots(&[0; 64]).unwrap_err().contains("checksum"));
         assert!(Format::Nvram.slots(&partitions(&[])[..0x800]).unwrap_err().contains("no partition"));
         assert!(Format::Nvram.slots(&partitions(&[])[..0x900]).unwrap_err().contains("length"));
         for format in [Format::Erst, Format::Nvram] {
