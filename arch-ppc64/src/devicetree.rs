@@ -39,6 +39,8 @@ pub struct Machine {
     pub console_unit: Option<u64>,
     /// Its interrupt source.
     pub console_source: Option<u32>,
+    /// Bytes of NVRAM, if there is any.
+    pub nvram_bytes: Option<u32>,
     /// The crash module: real start and end address.
     pub initrd: Option<(u64, u64)>,
     /// Services of the firmware.
@@ -123,6 +125,7 @@ impl Machine {
             radix: false,
             console_unit: None,
             console_source: None,
+            nvram_bytes: None,
             initrd: None,
             rtas: find(&tree, "/rtas").map(|node| services(&node)).unwrap_or_default(),
         };
@@ -135,6 +138,9 @@ impl Machine {
         }
         if let Some(devices) = find(&tree, "/vdevice") {
             machine.read_console(&devices);
+            let nvram = children(&devices).find(|node| is_type(node, b"nvram\0"));
+            let bytes = nvram.and_then(|node| number(&node, "#bytes"));
+            machine.nvram_bytes = bytes.and_then(|bytes| u32::try_from(bytes).ok());
         }
         if machine.cpu_count == 0 {
             return Err(TreeError::NoCpu);
@@ -254,6 +260,8 @@ fn services(node: &FallibleNode<'_>) -> Services {
         set_xive: cell("ibm,set-xive"),
         int_on: cell("ibm,int-on"),
         int_off: cell("ibm,int-off"),
+        nvram_fetch: cell("nvram-fetch"),
+        nvram_store: cell("nvram-store"),
     }
 }
 
@@ -394,8 +402,13 @@ mod tests {
         writer.begin_node(b"rtas");
         writer.property(b"linux,rtas-entry", &cell(0x123_0000));
         writer.property(b"start-cpu", &cell(0x2006));
+        writer.property(b"nvram-store", &cell(0x2013));
         writer.end_node();
         writer.begin_node(b"vdevice");
+        writer.begin_node(b"nvram@71000001");
+        writer.property(b"device_type", b"nvram\0");
+        writer.property(b"#bytes", &cell(0x1_0000));
+        writer.end_node();
         writer.begin_node(b"vty@71000000");
         writer.property(b"compatible", b"hvterm1\0hvterm-protocol\0");
         writer.property(b"reg", &cell(0x7100_0000));
@@ -421,6 +434,7 @@ mod tests {
         assert_eq!(machine.initrd, Some((0x90_0000, 0xa0_0000)));
         assert_eq!((machine.rtas.entry, machine.rtas.start_cpu), (0x123_0000, Some(0x2006)));
         assert_eq!(machine.rtas.stop_self, None);
+        assert_eq!((machine.nvram_bytes, machine.rtas.nvram_store), (Some(0x1_0000), Some(0x2013)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! `README.md` has the boot contract, the machines, the sections of the architecture that this follows
 //! and the known gaps. On a host only what needs no hardware is compiled, and tested: register layout,
-//! device tree writing and reading, page table words, RTAS argument blocks, the plan for loading a
+//! device tree writing and reading, page table words, RTAS argument blocks, NVRAM's partitions, the plan for loading a
 //! crash image.
 #![no_std]
 
@@ -26,6 +26,7 @@ pub mod kexec;
 pub mod lock;
 pub mod mmu;
 pub mod nmi;
+pub mod nvram;
 pub mod openfirmware;
 pub mod percpu;
 pub mod platform;
@@ -35,6 +36,7 @@ pub mod registers;
 pub mod rtas;
 pub mod smp;
 pub mod stack;
+pub mod store;
 pub mod timer;
 pub mod trap;
 pub mod workload;

@@ -9,6 +9,7 @@ use crate::kexec::DeviceTreeKexec;
 use crate::nmi::SystemReset;
 use crate::registers::RegisterSet;
 use crate::rtas;
+use crate::store::{self, NvramStore};
 use crate::timer::Watchdog;
 use hal::registers::Snapshot;
 use hal::{Platform, Unsupported};
@@ -29,6 +30,7 @@ impl Platform for Port {
     type Kexec = DeviceTreeKexec;
     type Firmware = RtasFirmware;
     type Timer = Watchdog;
+    type Store = NvramStore;
 
     fn name(&self) -> &'static str {
         "ppc64"
@@ -63,5 +65,9 @@ impl Platform for Port {
             Some(_) => Ok(&RtasFirmware),
             None => Err(Unsupported::new("firmware has no RTAS, or it was not found yet")),
         }
+    }
+
+    fn store(&self) -> Result<&NvramStore, Unsupported> {
+        store::present()
     }
 }

@@ -34,6 +34,10 @@ pub struct Services {
     pub int_on: Option<u32>,
     /// `ibm,int-off`.
     pub int_off: Option<u32>,
+    /// `nvram-fetch`.
+    pub nvram_fetch: Option<u32>,
+    /// `nvram-store`.
+    pub nvram_store: Option<u32>,
 }
 
 /// Why a service did not do its work.

@@ -32,11 +32,13 @@ pub enum Call {
     Clock,
     /// NMIs are let in again.
     Unblock,
+    /// The store is used.
+    Store,
 }
 
 impl Call {
     /// All.
-    pub const ALL: [Call; 13] = [
+    pub const ALL: [Call; 14] = [
         Call::Console,
         Call::Message,
         Call::Ipi,
@@ -50,6 +52,7 @@ impl Call {
         Call::PowerOff,
         Call::Clock,
         Call::Unblock,
+        Call::Store,
     ];
 }
 

@@ -41,6 +41,7 @@ pub mod scenario;
 pub mod scheduler;
 pub mod smp;
 pub mod stack;
+pub mod store;
 pub mod timer;
 pub mod trap;
 pub mod verdict;

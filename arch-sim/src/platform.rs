@@ -40,6 +40,7 @@ impl Platform for Sim {
     type Kexec = Sim;
     type Firmware = Sim;
     type Timer = Sim;
+    type Store = Sim;
 
     fn name(&self) -> &'static str {
         "sim"
@@ -62,6 +63,9 @@ impl Platform for Sim {
         unless(faults().no_timer || faults().no_nmi, "the scenario has no timer")
     }
     fn firmware(&self) -> Result<&Sim, Unsupported> {
+        unless(faults().no_firmware, "the scenario has no firmware")
+    }
+    fn store(&self) -> Result<&Sim, Unsupported> {
         unless(faults().no_firmware, "the scenario has no firmware")
     }
 }

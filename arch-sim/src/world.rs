@@ -162,6 +162,8 @@ pub struct World {
     pub bound: u64,
     /// How it ended.
     pub end: Option<End>,
+    /// What firmware keeps.
+    pub store: crate::store::Content,
     /// Output.
     pub console: Vec<u8>,
     /// What happened, if somebody wants to know.
@@ -238,6 +240,7 @@ impl World {
             preemptions_left: 0,
             bound: 0,
             end: None,
+            store: crate::store::Content::EMPTY,
             console: Vec::with_capacity(64 * 1024),
             timeline: None,
             oracle: Oracle::default(),
@@ -270,6 +273,7 @@ impl World {
         self.preemptions_left = scenario.preemptions.unwrap_or(u8::MAX);
         self.bound = crate::verdict::bound_ns(scenario);
         self.end = None;
+        self.store = crate::store::Content::EMPTY;
         self.console.clear();
         self.oracle.reset();
         self.stage = 0;

@@ -23,6 +23,7 @@ pub mod platform;
 pub mod registers;
 pub mod smp;
 pub mod stack;
+pub mod store;
 pub mod timer;
 pub mod trap;
 pub mod workload;

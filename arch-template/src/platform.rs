@@ -19,6 +19,7 @@ impl Platform for Port {
     type Kexec = Absent;
     type Firmware = Absent;
     type Timer = Absent;
+    type Store = Absent;
 
     fn name(&self) -> &'static str {
         "template"
@@ -48,6 +49,10 @@ impl Platform for Port {
     fn firmware(&self) -> Result<&Absent, Unsupported> {
         Err(Unsupported::new("this port knows no firmware"))
     }
+
+    fn store(&self) -> Result<&Absent, Unsupported> {
+        Err(Unsupported::new("this port knows no firmware that keeps anything"))
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +69,7 @@ mod tests {
             PORT.kexec().err(),
             PORT.firmware().err(),
             PORT.timer().err(),
+            PORT.store().err(),
         ];
         for answer in answers {
             let reason = answer.expect("a skeleton has none of these").reason;

@@ -1,9 +1,10 @@
-//! The few ACPI tables that this port needs: MADT (CPUs, I/O APICs), FADT (reset, power) and the
-//! `\_S5_` package of the DSDT.
+//! The few ACPI tables that this port needs: MADT (CPUs, I/O APICs), FADT (reset, power), the
+//! `\_S5_` package of the DSDT, HPET, and ERST, which has a module of its own.
 //!
 //! Source: ACPI 6.5 §5.2.5 to §5.2.12, §4.8.3. Nothing here panics or follows a length that was not
 //! checked: a bad table is an [`AcpiError`] that names the table and the offset in it.
 
+use crate::erst::Erst;
 use crate::physical::{PhysicalMemory, u8_at, u16_at, u32_at, u64_at};
 use hal::MAX_CPUS;
 
@@ -11,7 +12,7 @@ use hal::MAX_CPUS;
 pub const IO_APICS_MAX: usize = 4;
 
 /// Length of the header that all system description tables share.
-const HEADER_LEN: usize = 36;
+pub(crate) const TABLE_HEADER_LEN: usize = 36;
 /// Longer tables are taken for damage; the largest seen DSDTs have a few hundred KiB.
 const TABLE_MAX: u32 = 16 << 20;
 
@@ -24,6 +25,16 @@ pub struct AcpiError {
     pub offset: usize,
     /// What is wrong there.
     pub problem: &'static str,
+}
+
+/// What is wrong with a table that is not there.
+const MISSING: &str = "does not exist";
+
+impl AcpiError {
+    /// Whether there is no such table at all.
+    pub fn is_missing(&self) -> bool {
+        self.problem == MISSING
+    }
 }
 
 impl core::fmt::Display for AcpiError {
@@ -220,7 +231,8 @@ impl Fadt {
 /// error.
 fn soft_off_type(dsdt: &[u8]) -> Result<u8, AcpiError> {
     let fail = |offset, problem| error(*b"DSDT", offset, problem);
-    let name = dsdt.windows(4).position(|w| w == b"_S5_").ok_or(fail(HEADER_LEN, "has no _S5_ package"))?;
+    let name =
+        dsdt.windows(4).position(|w| w == b"_S5_").ok_or(fail(TABLE_HEADER_LEN, "has no _S5_ package"))?;
     let package = name + 4;
     if u8_at(dsdt, package) != Some(0x12) {
         return Err(fail(package, "_S5_ is not a plain package"));
@@ -247,6 +259,8 @@ pub struct Acpi {
     pub soft_off: Result<u8, AcpiError>,
     /// Physical address of the first HPET's registers.
     pub hpet: Result<u64, AcpiError>,
+    /// The error record store.
+    pub erst: Result<Erst, AcpiError>,
 }
 
 /// The register block of an `HPET` table (HPET specification 1.0a, 3.2.4): a generic address at
@@ -269,7 +283,9 @@ impl Acpi {
     pub fn read(memory: &impl PhysicalMemory, rsdp: u64, boot_apic_id: u32) -> Acpi {
         let root = match Root::find(memory, rsdp) {
             Ok(root) => root,
-            Err(e) => return Acpi { madt: Err(e), fadt: Err(e), soft_off: Err(e), hpet: Err(e) },
+            Err(e) => {
+                return Acpi { madt: Err(e), fadt: Err(e), soft_off: Err(e), hpet: Err(e), erst: Err(e) };
+            }
         };
         let madt = root.table(memory, *b"APIC").and_then(|table| Madt::parse(table, boot_apic_id));
         let fadt = root.table(memory, *b"FACP").and_then(Fadt::parse);
@@ -277,7 +293,8 @@ impl Acpi {
             .and_then(|fadt| checked_table(memory, fadt.dsdt, Some(*b"DSDT"), *b"DSDT"))
             .and_then(soft_off_type);
         let hpet = root.table(memory, *b"HPET").and_then(hpet_address);
-        Acpi { madt, fadt, soft_off, hpet }
+        let erst = root.table(memory, *b"ERST").and_then(Erst::parse);
+        Acpi { madt, fadt, soft_off, hpet, erst }
     }
 }
 
@@ -317,7 +334,7 @@ impl<'a> Root<'a> {
     /// The first table with this signature.
     fn table(&self, memory: &'a impl PhysicalMemory, wanted: [u8; 4]) -> Result<&'a [u8], AcpiError> {
         let step = if self.wide { 8 } else { 4 };
-        let mut offset = HEADER_LEN;
+        let mut offset = TABLE_HEADER_LEN;
         while offset + step <= self.table.len() {
             let address = if self.wide {
                 u64_at(self.table, offset).unwrap_or(0)
@@ -331,7 +348,7 @@ impl<'a> Root<'a> {
             }
             offset += step;
         }
-        Err(error(wanted, 0, "does not exist"))
+        Err(error(wanted, 0, MISSING))
     }
 }
 
@@ -347,12 +364,13 @@ fn checked_table(
     name: [u8; 4],
 ) -> Result<&[u8], AcpiError> {
     let fail = |offset, problem| error(name, offset, problem);
-    let header = memory.bytes(address, HEADER_LEN as u64).ok_or(fail(0, "lies outside readable memory"))?;
+    let header =
+        memory.bytes(address, TABLE_HEADER_LEN as u64).ok_or(fail(0, "lies outside readable memory"))?;
     if signature.is_some_and(|wanted| header.get(..4) != Some(wanted.as_slice())) {
         return Err(fail(0, "wrong signature"));
     }
     let len = u32_at(header, 4).unwrap_or(0);
-    if !(HEADER_LEN as u32..=TABLE_MAX).contains(&len) {
+    if !(TABLE_HEADER_LEN as u32..=TABLE_MAX).contains(&len) {
         return Err(fail(4, "impossible length"));
     }
     let table = memory.bytes(address, u64::from(len)).ok_or(fail(4, "runs out of readable memory"))?;

@@ -3,6 +3,7 @@
 use crate::acpi::{Acpi, AcpiError, Fadt, Madt};
 use crate::asm::symbols;
 use crate::console::{self, Text};
+use crate::erst::Erst;
 use crate::physical::IdentityMapped;
 use crate::pvh::StartInfo;
 use crate::{apic, clock, cpu, descriptors, kexec, mmu, pic, pvh, timer};
@@ -23,6 +24,8 @@ pub struct Machine {
     pub soft_off: Result<u8, AcpiError>,
     /// Physical address of the HPET's registers.
     pub hpet: Result<u64, AcpiError>,
+    /// The error record store.
+    pub erst: Result<Erst, AcpiError>,
 }
 
 static MACHINE: Once<Machine> = Once::new();
@@ -73,7 +76,7 @@ fn read_machine(start_info: u64) -> Machine {
     {
         let _ = writeln!(Text, "x86_64: {problem}; no reset register or power off by it");
     }
-    Machine { start, madt, fadt: acpi.fadt, soft_off: acpi.soft_off, hpet: acpi.hpet }
+    Machine { start, madt, fadt: acpi.fadt, soft_off: acpi.soft_off, hpet: acpi.hpet, erst: acpi.erst }
 }
 
 /// This image's own build-id note.

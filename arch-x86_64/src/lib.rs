@@ -1,7 +1,7 @@
 //! The x86_64 port of the HAL: q35 under QEMU, booted by PVH. README.md has the contract.
 //!
 //! What touches the machine exists only under `cfg(mayday_metal)`, in guest builds. What remains on
-//! the host is pure: table parsing, register order, page-table flags, ELF loading plans, command-line
+//! the host is pure: table parsing, the error record store's protocol, register order, page-table flags, ELF loading plans, command-line
 //! patching; `cargo test` covers it there.
 #![cfg_attr(not(test), no_std)]
 
@@ -10,6 +10,7 @@ pub mod apic;
 pub mod backtrace;
 pub mod clock;
 pub mod console;
+pub mod erst;
 pub mod io_apic;
 pub mod kexec;
 pub mod lock;
@@ -41,6 +42,8 @@ mod pic;
 mod platform;
 #[cfg(mayday_metal)]
 pub mod smp;
+#[cfg(mayday_metal)]
+pub mod store;
 #[cfg(mayday_metal)]
 pub mod workload;
 

@@ -5,7 +5,7 @@
 //! | virtual | what | mapped as |
 //! |---|---|---|
 //! | `0xFFFF_8000_0000_0000` + physical | RAM, 2 MiB pages | RW-, but R-- where the image and the crash region lie; R-- everywhere in a crash kernel |
-//! | the same | APIC and HPET register pages | RW-, uncached |
+//! | the same | APIC and HPET register pages, the error record store | RW-, uncached |
 //! | `0xFFFF_FFFF_8020_0000` … | image, 4 KiB pages | text R-X, constants R--, data RW-; stack guards not at all |
 //!
 //! Nothing is mapped in the lower half.
@@ -188,6 +188,30 @@ mod metal {
             tables.protect_large(DIRECT_BASE + start, protection);
         }
         x86_64::instructions::tlb::flush_all();
+    }
+
+    /// Maps a device's memory uncached, by large pages, and returns where it begins; memory that is mapped so
+    /// already stays so. `None`, and nothing mapped: if RAM lies in one of the pages, or the address is not in
+    /// the GiB below 4 GiB, for which there is a table.
+    ///
+    /// # Safety
+    /// 1. On the boot CPU, before other CPUs run.
+    /// 2. A device is there that bears accesses of whatever size is made.
+    pub(crate) unsafe fn map_device(physical: u64, len: u64) -> Option<*mut u8> {
+        let machine = crate::boot::machine()?;
+        let end = physical.checked_add(len).filter(|end| physical >= 3 << 30 && *end <= 4 << 30)?;
+        let pages = || (physical & !(LARGE - 1)..end).step_by(LARGE as usize);
+        if pages().any(|page| direct_map_pages(machine.start.ranges()).any(|ram| ram == page)) {
+            return None;
+        }
+        let pool_physical = image_physical(POOL_MEMORY.0.get() as u64);
+        // SAFETY: condition 1. The CPU itself only sets accessed and dirty bits in these.
+        let pool = unsafe { &mut *POOL_MEMORY.0.get() };
+        let mut tables = Tables::resume(pool, pool_physical);
+        for page in pages() {
+            tables.map_large(DIRECT_BASE + page, page, Protection::Device).ok()?;
+        }
+        Some(direct(physical))
     }
 
     /// A read-only view of RAM, for instance of the first kernel's from a crash kernel. `None` unless

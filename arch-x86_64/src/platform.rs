@@ -17,6 +17,7 @@ impl Platform for Port {
     type Kexec = Port;
     type Firmware = Port;
     type Timer = Port;
+    type Store = crate::store::ErrorRecords;
 
     fn name(&self) -> &'static str {
         "x86_64"
@@ -45,5 +46,9 @@ impl Platform for Port {
 
     fn firmware(&self) -> Result<&Port, Unsupported> {
         Ok(&PORT)
+    }
+
+    fn store(&self) -> Result<&crate::store::ErrorRecords, Unsupported> {
+        crate::store::present()
     }
 }

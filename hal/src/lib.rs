@@ -28,6 +28,7 @@ pub mod nmi;
 pub mod registers;
 pub mod smp;
 pub mod stack;
+pub mod store;
 pub mod sync;
 pub mod testload;
 pub mod timer;

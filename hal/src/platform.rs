@@ -10,6 +10,7 @@ use crate::kexec::Kexec;
 use crate::nmi::Nmi;
 use crate::registers::{Registers, Snapshot};
 use crate::stack::PanicStacks;
+use crate::store::Store;
 use crate::timer::DeadlineTimer;
 
 /// A machine as the panic path sees it.
@@ -32,6 +33,8 @@ pub trait Platform: Cpu + Clock + EmergencyConsole + PanicStacks + Sized + Sync 
     type Firmware: Firmware;
     /// A timer that arrives as an NMI.
     type Timer: DeadlineTimer;
+    /// Storage that outlives the kernel.
+    type Store: Store;
 
     /// Short machine name as in the folder `arch-NAME`, at most 16 bytes of ASCII.
     fn name(&self) -> &'static str;
@@ -52,4 +55,6 @@ pub trait Platform: Cpu + Clock + EmergencyConsole + PanicStacks + Sized + Sync 
     fn timer(&self) -> Result<&Self::Timer, Unsupported>;
     /// Reset and power, or why there is none.
     fn firmware(&self) -> Result<&Self::Firmware, Unsupported>;
+    /// Storage that outlives the kernel, or why there is none.
+    fn store(&self) -> Result<&Self::Store, Unsupported>;
 }

@@ -20,6 +20,7 @@ cfg_if::cfg_if! {
         mod notify;
         mod port;
         mod state;
+        mod store;
         mod traps;
     } else {
         mod explain;

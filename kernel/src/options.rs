@@ -13,6 +13,7 @@
 //! | `test.image` | `none` | load it | do not load the crash image |
 //! | `test.hammer` | `mutex`, `lock`, `enter` | no | the other CPUs write to a journal, and a notifier asks for it so |
 //! | `test.section` | µs, 0 to 1000000 | 100 | how long one of their critical sections takes |
+//! | `test.store` | 0 to 64 | 0 | writes that many entries into the firmware store at boot, and clears the first |
 //! | `capture.record` | `ADDRESS,LENGTH` | none | physical place of the record: this is a capture kernel |
 
 use core_panic::config::{Config, ConfigError};
@@ -118,6 +119,8 @@ pub struct Options {
     pub hammer: Option<Ask>,
     /// `test.section`, µs.
     pub section_us: u64,
+    /// `test.store`: entries.
+    pub store: u32,
     /// `capture.record`: address and length in bytes.
     pub capture: Option<(u64, u64)>,
 }
@@ -136,6 +139,7 @@ impl Default for Options {
             no_image: false,
             hammer: None,
             section_us: 100,
+            store: 0,
             capture: None,
         }
     }
@@ -212,6 +216,7 @@ impl Options {
                 });
             }
             "test.section" => self.section_us = number(value, 1_000_000, "a number of µs up to 1000000")?,
+            "test.store" => self.store = number(value, 64, "a number of entries up to 64")? as u32,
             "capture.record" => {
                 let expected = ConfigError::Expected("ADDRESS,LENGTH in hex with 0x");
                 let (address, length) = value.split_once(',').ok_or(expected)?;
@@ -270,7 +275,7 @@ mod tests {
     fn takes_every_key() {
         let line = "panic.kexec=post run.nonce=00ff run.hold=5000 test.panic=stack-overflow test.cpu=2 \
                     test.delay=1 test.spin=3 test.notifier=inform:panic test.notifier=pre-reboot:null \
-                    test.image=none test.hammer=enter test.section=250 capture.record=0x1000,0xf000";
+                    test.image=none test.hammer=enter test.section=250 test.store=5 capture.record=0x1000,0xf000";
         let (options, complaints) = parse(line);
         assert_eq!(complaints, [] as [String; 0]);
         assert_eq!(options.config.kexec, KexecMode::Post);
@@ -278,6 +283,7 @@ mod tests {
         assert_eq!((options.trigger, options.delay_ms, options.spin), (Trigger::StackOverflow, 1, Some(3)));
         assert_eq!(options.faults[1], Some((Class::PreReboot, NotifierFault::Null)));
         assert_eq!((options.hammer, options.section_us), (Some(Ask::Enter), 250));
+        assert_eq!(options.store, 5);
         assert_eq!((options.no_image, options.capture), (true, Some((0x1000, 0xf000))));
     }
 

@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use crate::data;
+use crate::store::Format;
 use crate::workspace::Workspace;
 
 /// One file of `machines/`.
@@ -33,6 +34,9 @@ pub struct Machine {
     /// Where the check of the image does not look.
     #[serde(default)]
     pub image_check: ImageCheck,
+    /// Its firmware store, where it has one. Scenarios ask for it.
+    #[serde(default)]
+    pub store: Option<StoreDevice>,
     /// Debian packages by need (`qemu`, `linker`, …).
     #[serde(default)]
     pub debian: BTreeMap<String, Vec<String>>,
@@ -178,6 +182,18 @@ pub struct ImageCheck {
     pub skip: Vec<[String; 2]>,
 }
 
+/// `[store]`: a file of the run's folder in which the machine's firmware keeps things.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreDevice {
+    /// Bytes of the file.
+    pub bytes: usize,
+    /// How it is laid out.
+    pub format: Format,
+    /// Arguments that add it; the file is `{run}/store.img`.
+    pub arguments: Vec<String>,
+}
+
 /// `[suite]`: the columns of the matrix that `cargo xtask test` runs.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -229,7 +245,9 @@ impl Machine {
             return wrong("default_mib", format!("not a multiple of step_mib, {}", memory.step_mib));
         }
         let qemu = &machine.qemu;
-        let choices = qemu.accel.iter().chain(&qemu.firmware).map(|choice| ("arguments", &choice.arguments));
+        let choices = qemu.accel.iter().chain(&qemu.firmware).map(|choice| &choice.arguments);
+        let choices = choices.chain(machine.store.iter().map(|store| &store.arguments));
+        let choices = choices.map(|arguments| ("arguments", arguments));
         let lists = [("arguments", &qemu.arguments), ("kernel_arguments", &qemu.kernel_arguments)];
         for (key, arguments) in lists.into_iter().chain(choices) {
             if let Some((argument, message)) = unknown_placeholder(arguments) {

@@ -14,6 +14,7 @@ mod report;
 mod run;
 mod scenario;
 mod setup;
+mod store;
 mod suite;
 mod symbols;
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::scenario::{Scenario, value_name};
 use crate::symbols::Symbols;
 use crate::verdict::{self, Facts, Verdict};
 use crate::workspace::Workspace;
-use crate::{build, explain, setup};
+use crate::{build, explain, setup, store};
 
 /// A run and what came of it.
 pub struct RunResult {
@@ -46,7 +46,7 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<RunResult> {
     let nonce = plan::nonce()?;
-    let before = stamp(kernel);
+    let built = stamp(kernel);
     let symbols = Symbols::read(kernel)?;
     let bound = explain::bound(workspace, plan)?;
     let target = Target::find(&symbols, &plan.machine);
@@ -55,8 +55,13 @@ pub fn run(
     folder.write("qemu.txt", &format!("{paste_line}\n"))?;
     let arguments = plan.machine_arguments(kernel, folder.path(), nonce);
     observer.image(&symbols);
-    let evidence = session::run(plan, &folder, &arguments, &target, debugging, observer)?;
-    if stamp(kernel) != before {
+    let before = prepare_store(plan, &folder)?;
+    let mut evidence = session::run(plan, &folder, &arguments, &target, debugging, observer)?;
+    if let Some(before) = before {
+        let after = std::fs::read(folder.file(STORE)).or_environment(|| format!("cannot read {STORE}"))?;
+        evidence.store = Some(store::File { before, after });
+    }
+    if stamp(kernel) != built {
         // What was measured is then another image than the one that the symbols are of.
         return Err(environment(format!("{} was replaced during the run; run it again", kernel.display())));
     }
@@ -66,6 +71,17 @@ pub fn run(
     let result = RunResult { plan, evidence, verdict, folder_shown, paste_line, folder, nonce };
     result.folder.write("verdict.json", &format!("{:#}\n", result.to_json()))?;
     Ok(result)
+}
+
+/// The file behind the firmware store, in the run's folder.
+const STORE: &str = "store.img";
+
+/// Writes the store's file, if the run has one, and returns what is in it.
+fn prepare_store(plan: &Plan, folder: &Folder) -> Result<Option<Vec<u8>>> {
+    let Some((device, before)) = plan.store().zip(plan.scenario.store) else { return Ok(None) };
+    let bytes = before.bytes(device.bytes);
+    std::fs::write(folder.file(STORE), &bytes).or_environment(|| format!("cannot write {STORE}"))?;
+    Ok(Some(bytes))
 }
 
 /// What changes when a file is built anew.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data;
 use crate::machine::{Machine, unknown_placeholder};
+use crate::store::Before;
 use crate::workspace::Workspace;
 use check::Mistake;
 pub use rows::{OnMachine, Staging};
@@ -71,12 +72,18 @@ pub struct Scenario {
     /// Accelerators it has a meaning on; all if empty. For what some hypervisors cannot run.
     #[serde(default)]
     pub accels: Vec<String>,
+    /// Firmware it has a meaning with; all if empty. For what one firmware sets up and another does not.
+    #[serde(default)]
+    pub firmwares: Vec<String>,
     /// Added to the kernel command line.
     #[serde(default)]
     pub command_line: String,
     /// Arguments added to the emulator's.
     #[serde(default)]
     pub qemu_arguments: Vec<String>,
+    /// The machine has its firmware store, whose file begins like this.
+    #[serde(default)]
+    pub store: Option<Before>,
     /// How many CPUs it needs.
     #[serde(default)]
     pub cpus: CpuRange,
@@ -224,6 +231,12 @@ pub struct Expect {
     /// Keys that the kernel has to complain about in `config` events, in their order.
     #[serde(default)]
     pub config_problems: Option<Vec<String>>,
+    /// Entries that the kernel leaves in the firmware store.
+    #[serde(default)]
+    pub store: Option<u32>,
+    /// True if the kernel has to say why it has no firmware store.
+    #[serde(default)]
+    pub store_unsupported: Option<bool>,
     /// Milliseconds of guest time from claim to the jump or the final action, before they are
     /// multiplied by `panic.scale`.
     #[serde(default)]
@@ -271,7 +284,16 @@ impl Expect {
             ($($field:ident),*) => { $(if over.$field.is_some() { merged.$field = over.$field; })* };
         }
         override_with!(reason, owner, steps, notifiers, ending, capture, cpu_states, workload);
-        override_with!(orphans, deferred, action, reentries, config_problems, bound_ms);
+        override_with!(
+            orphans,
+            deferred,
+            action,
+            reentries,
+            config_problems,
+            bound_ms,
+            store,
+            store_unsupported
+        );
         merged.cpu_state.extend(over.cpu_state);
         merged.rung.extend(over.rung);
         merged
@@ -372,6 +394,7 @@ impl Scenario {
         machine: &Machine,
         cpus: u32,
         accel: &str,
+        firmware: &str,
         kexec: Kexec,
         stop: Stop,
     ) -> Option<String> {
@@ -381,6 +404,13 @@ impl Scenario {
         }
         if !self.accels.is_empty() && !self.accels.iter().any(|known| known == accel) {
             return Some(format!("`{name}` cannot run on {accel}, only on {}", self.accels.join(", ")));
+        }
+        if !self.firmwares.is_empty() && !self.firmwares.iter().any(|known| known == firmware) {
+            let known = self.firmwares.join(", ");
+            return Some(format!("`{name}` has no meaning with {firmware}, only with {known}"));
+        }
+        if self.store.is_some() && machine.store.is_none() {
+            return Some(format!("`{name}` needs a firmware store, which {} does not have", machine.name));
         }
         if cpus < self.cpus.minimum {
             let reason =

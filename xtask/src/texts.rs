@@ -201,6 +201,7 @@ fn files_that_do_not_fit_together() {
         among_files(String::into_bytes),
         among_files(|text| format!("{text}[on.x86]\n").into_bytes()),
         replaced(summary, &format!("{summary}accels = [\"warp\"]\n")),
+        replaced(summary, &format!("{summary}firmwares = [\"warp\"]\n")),
         replaced("\"capture\"", "\"explosion\""),
         replaced("steps = []", "steps = []\n[expect.off]\nending = \"explosion\""),
         among_files(|text| [text.as_bytes(), b"# \xff\n"].concat()),

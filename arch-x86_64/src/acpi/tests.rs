@@ -3,8 +3,8 @@ use crate::physical::fake::Pieces;
 
 fn table(signature: &[u8; 4], body: &[u8]) -> Vec<u8> {
     let mut table = signature.to_vec();
-    table.extend(((HEADER_LEN + body.len()) as u32).to_le_bytes());
-    table.extend([0; HEADER_LEN - 8]);
+    table.extend(((TABLE_HEADER_LEN + body.len()) as u32).to_le_bytes());
+    table.extend([0; TABLE_HEADER_LEN - 8]);
     table.extend(body);
     seal(&mut table, 9);
     table
@@ -26,9 +26,9 @@ fn madt(entries: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn fadt() -> Vec<u8> {
-    let mut body = vec![0; 148 - HEADER_LEN];
+    let mut body = vec![0; 148 - TABLE_HEADER_LEN];
     let mut put = |offset: usize, bytes: &[u8]| {
-        body[offset - HEADER_LEN..offset - HEADER_LEN + bytes.len()].copy_from_slice(bytes)
+        body[offset - TABLE_HEADER_LEN..offset - TABLE_HEADER_LEN + bytes.len()].copy_from_slice(bytes)
     };
     put(40, &0x6000u32.to_le_bytes());
     put(64, &0x604u32.to_le_bytes());

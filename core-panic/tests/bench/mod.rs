@@ -2,6 +2,8 @@
 //! thread, a signal is a mailbox that the thread polls, and whatever does not return leaves by
 //! unwinding with an [`End`].
 
+mod store;
+
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -105,6 +107,7 @@ pub struct Machine {
     pub quiesced: AtomicU32,
     pub stacks: Mutex<Vec<usize>>,
     over: AtomicBool,
+    store: store::Slots,
 }
 
 impl Cpu for Machine {
@@ -225,6 +228,7 @@ impl Platform for Machine {
     type Kexec = Machine;
     type Firmware = Machine;
     type Timer = Machine;
+    type Store = store::Slots;
     fn name(&self) -> &'static str {
         "threads"
     }
@@ -245,6 +249,9 @@ impl Platform for Machine {
     }
     fn firmware(&self) -> Result<&Machine, Unsupported> {
         Ok(self)
+    }
+    fn store(&self) -> Result<&store::Slots, Unsupported> {
+        Ok(&self.store)
     }
 }
 
@@ -289,6 +296,7 @@ impl Bench {
             quiesced: AtomicU32::new(0),
             stacks: Mutex::default(),
             over: AtomicBool::new(false),
+            store: store::Slots::default(),
         }));
         let record = Box::leak(Box::new(RecordArea::new()));
         record.set_up(&Identity {

@@ -34,6 +34,8 @@ pub struct Evidence {
     pub inspections: Vec<inspect::Inspection>,
     /// What went wrong in looking, if something did.
     pub inspection_problems: Vec<String>,
+    /// The file behind the firmware store, if the run had one.
+    pub store: Option<crate::store::File>,
     /// What the emulator said on its standard error.
     pub stderr: String,
     /// Wall time.

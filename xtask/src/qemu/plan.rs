@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::cli::RunArgs;
 use crate::data;
 use crate::error::{Classed, environment, usage};
-use crate::machine::{Choice, Ending, Machine};
+use crate::machine::{Choice, Ending, Machine, StoreDevice};
 use crate::scenario::{Expect, Kexec, Scenario, Stop, value_name};
 
 /// Guest milliseconds that the kernel waits at `hold` for the runner, should the runner be gone.
@@ -87,7 +87,9 @@ impl Plan {
         let default_kexec = scenario.kexec.first().copied().unwrap_or(Kexec::Post);
         let default_stop = scenario.stop.first().copied().unwrap_or(Stop::Deferred);
         let (kexec, stop) = (args.kexec.unwrap_or(default_kexec), args.stop.unwrap_or(default_stop));
-        if let Some(reason) = scenario.not_applicable(&machine, cpus, &accel.name, kexec, stop) {
+        if let Some(reason) =
+            scenario.not_applicable(&machine, cpus, &accel.name, &firmware.name, kexec, stop)
+        {
             return Ok(Planned::NotApplicable(reason));
         }
         if let Some(file) = accel.needs.as_deref().filter(|file| !usable(Path::new(file))) {
@@ -164,6 +166,11 @@ impl Plan {
         line
     }
 
+    /// The firmware store, if this run has one.
+    pub fn store(&self) -> Option<&StoreDevice> {
+        self.scenario.store.and(self.machine.store.as_ref())
+    }
+
     fn patience(&self) -> u32 {
         self.accel.patience.saturating_mul(self.firmware.patience).max(1)
     }
@@ -222,11 +229,13 @@ impl Plan {
                 .replace("{kernel}", &kernel.display().to_string())
                 .replace("{command_line}", command_line)
         };
+        let none = Vec::new();
         let lists = [
             &qemu.arguments,
             &self.accel.arguments,
             &self.firmware.arguments,
             &self.scenario.qemu_arguments,
+            self.store().map_or(&none, |store| &store.arguments),
             &qemu.kernel_arguments,
         ];
         let mut arguments = vec![

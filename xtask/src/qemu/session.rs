@@ -82,6 +82,7 @@ pub fn run(
         shutdowns: session.shutdowns,
         inspections: session.inspections,
         inspection_problems: session.inspection_problems,
+        store: None,
         stderr: String::from_utf8_lossy(&stderr).into_owned(),
         wall: session.started.elapsed(),
     })

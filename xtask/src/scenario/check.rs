@@ -112,6 +112,12 @@ impl Scenario {
             let message = format!("no machine of this scenario has an accelerator `{odd}`");
             return Err(data::mistake_in(text, shown, "accels", Some(odd), &message));
         }
+        let firmwares: Vec<_> = machines.iter().flat_map(|machine| &machine.qemu.firmware).collect();
+        let known = |name: &String| firmwares.iter().any(|firmware| firmware.name == *name);
+        if let Some(odd) = self.firmwares.iter().find(|name| !firmwares.is_empty() && !known(name)) {
+            let message = format!("no machine of this scenario has a firmware `{odd}`");
+            return Err(data::mistake_in(text, shown, "firmwares", Some(odd), &message));
+        }
         for &kexec in &self.kexec {
             let ending = self.expect.resolve(kexec).ending.unwrap_or_default();
             if let Some(machine) = machines.iter().find(|machine| !machine.ending.contains_key(&ending)) {

@@ -13,6 +13,7 @@ mod jump;
 mod locks;
 mod record;
 mod steps;
+mod store;
 mod stream;
 #[cfg(test)]
 pub mod tests;
@@ -191,7 +192,7 @@ pub const NAMES: [&str; CHECKS.len()] = {
 
 type Judge = fn(&'static str, &Facts) -> Check;
 
-const CHECKS: [(&str, Judge); 21] = [
+const CHECKS: [(&str, Judge); 22] = [
     ("events", stream::events),
     ("ending", stream::ending),
     ("config", stream::config),
@@ -213,6 +214,7 @@ const CHECKS: [(&str, Judge); 21] = [
     ("registers", cpus::registers),
     ("witness", cpus::witness),
     ("locks", locks::locks),
+    ("store", store::store),
 ];
 
 /// Judges a run.

@@ -3,6 +3,7 @@
 
 pub mod fixture;
 mod parked;
+mod stored;
 
 use std::time::Duration;
 

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use crash_record::crc::Crc;
+use crash_record::crc::{Crc, crc32c};
 use crash_record::event::{LineWriter, Stream};
 use crash_record::layout::{self, entry, header, slot};
 use crash_record::names::{CpuState, EntryKind, Outcome as StepOutcome, Rung, Step};
+use crash_record::store::StoreEntry;
 
 use crate::events::EventLog;
 use crate::explain::Bound;
 use crate::scenario::{Kexec, Scenario};
+use crate::store::{Before, File, tests::records};
 use crate::verdict::*;
 
 pub const NONCE: u64 = 0x0123_4567_89ab_cdef;
@@ -55,6 +57,10 @@ cpu = "CPU#"
 pc = "PC="
 [suite]
 cpus = [1]
+[store]
+bytes = 0x10000
+format = "erst"
+arguments = []
 "#;
 
 const SCENARIO: &str = r#"
@@ -63,6 +69,7 @@ summary = "made up"
 [expect]
 reason = "rust-panic"
 owner = 0
+store = 1
 cpu_states = "parked"
 ending = "capture"
 capture = true
@@ -160,6 +167,16 @@ impl Record {
 /// An event before it has a sequence number: stream, CPU, time in ns, kind, fields.
 pub type Said = (Stream, usize, u64, &'static str, Vec<(&'static str, String)>);
 
+const TEXT: &str = "on purpose";
+const STORED_AT: u64 = 12_345;
+
+/// An entry of the firmware store.
+pub fn stored(cpu: u16, sequence: u64, nonce: u64) -> Vec<u8> {
+    let mut room = [0; 100];
+    let entry = StoreEntry { cpu, sequence, at_ns: STORED_AT, nonce, text: TEXT };
+    entry.encode(&mut room).unwrap().to_vec()
+}
+
 /// A run that can be spoilt in one place.
 pub struct Run {
     pub said: Vec<Said>,
@@ -179,6 +196,7 @@ pub struct Run {
     pub problems: Vec<String>,
     pub symbols: Vec<(&'static str, u64)>,
     pub scenario: String,
+    pub store: Option<File>,
 }
 
 impl Run {
@@ -191,6 +209,9 @@ impl Run {
         let digest = format!("{:08x}", RecordView::parse(&record.bytes()).unwrap().digest());
         let steps = "claim:done,announce:done,stop:done,kexec-post:leaving";
         use Stream::{Boot, Capture, Panic};
+        let entry = stored(0, 1, NONCE);
+        let (at, bytes) = (STORED_AT.to_string(), entry.len().to_string());
+        let crc = format!("{:x}", crc32c(TEXT.as_bytes()));
         let said = vec![
             said(Boot, 1, "boot", &[("cpus", "3"), ("nonce", &nonce), ("base", "0x200"), ("build", "b1")]),
             said(Boot, 2, "ready", &[("cpus", "3")]),
@@ -210,6 +231,22 @@ impl Run {
                 &[("nonce", &nonce), ("crc", &digest), ("cpus", "3"), ("parked", "2"), ("steps", steps)],
             ),
             said(Capture, 3, "hold", &[]),
+            said(Boot, 1, "store", &[("state", "ready"), ("reason", "")]),
+            said(Boot, 1, "stored", &[("slot", "0")]),
+            said(
+                Boot,
+                1,
+                "stored",
+                &[
+                    ("slot", "1"),
+                    ("who", "0"),
+                    ("sequence", "1"),
+                    ("at", &at),
+                    ("bytes", &bytes),
+                    ("crc", &crc),
+                ],
+            ),
+            said(Boot, 1, "cleared", &[("slot", "0")]),
         ];
         let registers =
             (0..CPUS).map(|cpu| format!("CPU#{cpu}\nAX=0 BX=1\nPC={:x} FL=2\n", PARK + cpu as u64)).collect();
@@ -241,6 +278,7 @@ impl Run {
                 ("__workload_end", WORK + 0x80),
             ],
             scenario: SCENARIO.to_owned(),
+            store: Some(File { before: Before::Blank.bytes(0x10000), after: records(&[(1, &entry)]) }),
         }
     }
 
@@ -320,6 +358,7 @@ impl Run {
             shutdowns: self.shutdowns.clone(),
             inspections: if self.held { vec![inspection] } else { Vec::new() },
             inspection_problems: self.problems.clone(),
+            store: self.store.clone(),
             stderr: String::new(),
             wall: Duration::from_secs(1),
         };
