@@ -59,11 +59,13 @@ impl<P: Platform> Panic<'_, P> {
             FinalAction::PowerOff => &[FinalAction::PowerOff],
             FinalAction::Halt => &[],
         };
-        if self.first_link() {
+        if self.first_delay() {
             self.delay();
         }
-        while let Some(action) = chain.get(self.next_link()) {
-            self.watched(me, LINK_MS, || self.leave(me, *action));
+        let mut link = self.link();
+        while let Some(action) = chain.get(link) {
+            self.watched(me, LINK_MS, || self.leave(me, link, *action));
+            link = self.link().max(link + 1);
         }
         let (now, outcome) = (self.platform.now_ns(), Outcome::Leaving);
         self.entry(me, EntryKind::Step, Some(Step::Final), Some(outcome), now, 0, b"halt");
@@ -74,7 +76,11 @@ impl<P: Platform> Panic<'_, P> {
         }
     }
 
-    fn leave(&self, me: CpuId, action: FinalAction) {
+    /// One link. It counts as tried right before firmware is called, and not when it begins: what is said before
+    /// that can take too long on a machine that stands still for a while, and a link that never got as far as
+    /// firmware must not be what keeps this machine from its reset. How often that can happen is bounded by
+    /// the depth of re-entries, which does not start anew here.
+    fn leave(&self, me: CpuId, link: usize, action: FinalAction) {
         let name = match action {
             FinalAction::Reboot => "reboot",
             FinalAction::PowerOff => "poweroff",
@@ -84,10 +90,12 @@ impl<P: Platform> Panic<'_, P> {
             Ok(firmware) => firmware,
             Err(unsupported) => return self.note(me, Step::Final, format_args!("{name}: {unsupported}")),
         };
-        let now = self.platform.now_ns();
-        let outcome = Outcome::Leaving;
-        self.entry(me, EntryKind::Step, Some(Step::Final), Some(outcome), now, 0, name.as_bytes());
-        self.event(me, "final", &[("action", &name)]);
+        if !self.no_more_words() {
+            let (now, outcome) = (self.platform.now_ns(), Outcome::Leaving);
+            self.entry(me, EntryKind::Step, Some(Step::Final), Some(outcome), now, 0, name.as_bytes());
+            self.event(me, "final", &[("action", &name)]);
+        }
+        self.link_is_tried(link);
         let error = match action {
             FinalAction::Reboot => firmware.reboot(),
             FinalAction::PowerOff => firmware.power_off(),

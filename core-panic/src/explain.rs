@@ -9,7 +9,7 @@ use crash_record::names::{Class, Step};
 
 use crate::config::{Config, FinalAction, KexecMode};
 use crate::order::{Action, ORDER, StepSpec, applies, grace_ms};
-use crate::sequence::{MESSAGE_MS, MOST_REENTRIES, SETTLE_MS};
+use crate::sequence::{MESSAGE_MS, MOST_REENTRIES, ONLY_FINAL_AT, SETTLE_MS};
 use crate::{depart, succession, warden};
 
 /// What is said between two bodies, ms: two event lines at most, 800 bytes, at 115200 baud.
@@ -157,7 +157,9 @@ impl Situation {
     pub fn reentries(&self, until: Until) -> u64 {
         let needed = |spec: &&StepSpec| !spec.optional && spec.action != Action::Final;
         let needed = self.steps(until).filter(needed).count() as u64;
-        self.bodies(until).min(u64::from(MOST_REENTRIES) + needed + self.links(until))
+        // A link that has not got as far as firmware is begun again, until the depth leaves nothing but the call.
+        let again = if self.links(until) == 0 { 0 } else { u64::from(ONLY_FINAL_AT) };
+        self.bodies(until).min(u64::from(MOST_REENTRIES) + needed + self.links(until)) + again
     }
 
     /// From the claim on, ms, if nothing is abandoned: every body takes all the time that it has.
@@ -303,8 +305,8 @@ mod tests {
         assert_eq!(pre.undisturbed_ms(Until::Jump), 4 * BETWEEN_MS + 1_000 + 3_000 + GRACE_MS + 1_000);
         let steps = 1_000 + 3_000 + GRACE_MS + 1_000 + 50 + 50 + 500 + 10_000 + 2 * 1_000;
         assert_eq!(pre.undisturbed_ms(Until::End), 12 * BETWEEN_MS + steps + 2 * LINK_MS);
-        for (until, bodies) in [(Until::Jump, 3), (Until::End, 11)] {
-            let rest = SETTLE_MS + bodies * REENTRY_MS + TAKEOVER_MS;
+        for (until, reentries) in [(Until::Jump, 3), (Until::End, 11 + 3)] {
+            let rest = SETTLE_MS + reentries * REENTRY_MS + TAKEOVER_MS;
             assert_eq!(pre.total_ms(until), pre.undisturbed_ms(until) + rest);
             let alone = Situation { cpus: 1, ..pre };
             assert_eq!(alone.total_ms(until), pre.total_ms(until) - TAKEOVER_MS);
@@ -325,8 +327,8 @@ mod tests {
     #[test]
     fn a_crowd_is_cut_short_by_the_cap() {
         let crowd = Situation { notifiers: [0, 30, 0, 0], ..situation(KexecMode::Post) };
-        // After the cap: the stop, the jump, and the two links.
-        assert_eq!(crowd.reentries(Until::End), u64::from(MOST_REENTRIES) + 4);
+        // After the cap: the stop, the jump, and the two links, the first of them more than once.
+        assert_eq!(crowd.reentries(Until::End), u64::from(MOST_REENTRIES) + 4 + 3);
         assert_eq!(crowd.reentries(Until::Jump), u64::from(MOST_REENTRIES) + 2);
     }
 

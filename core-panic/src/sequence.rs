@@ -38,7 +38,7 @@ pub(crate) const MESSAGE_MS: u64 = 1_000;
 /// Re-entries before the next step starts, from which on optional steps are left out.
 const SKIP_OPTIONAL_AT: u32 = 2;
 /// …, from which on only the final action is left.
-const ONLY_FINAL_AT: u32 = 3;
+pub(crate) const ONLY_FINAL_AT: u32 = 3;
 /// …, from which on nothing is tried any more.
 const HALT_AT: u32 = 4;
 /// Entries altogether, above which optional steps and all notifiers are left out.
@@ -125,6 +125,8 @@ pub struct Panic<'a, P: Platform> {
     depth: AtomicU32,
     /// Links of the final chain that were tried.
     links: AtomicU32,
+    /// 1 once `panic.timeout` was begun to be waited for.
+    delayed: AtomicU32,
     /// CPU + 1 that the owner wants to hand the panic to; 0 if none.
     pub(crate) redirect_to: AtomicU32,
     /// 1 once it was said that nobody watches.
@@ -188,6 +190,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             parking: AtomicU32::new(0),
             depth: AtomicU32::new(0),
             links: AtomicU32::new(0),
+            delayed: AtomicU32::new(0),
             redirect_to: AtomicU32::new(0),
             unwatched: AtomicU32::new(0),
             console_dead: AtomicU32::new(0),
@@ -650,12 +653,24 @@ impl<'a, P: Platform> Panic<'a, P> {
         (from, self.logged_at_claim.load(Ordering::Acquire), end)
     }
 
-    pub(crate) fn first_link(&self) -> bool {
-        self.links.load(Ordering::Acquire) == 0
+    /// True once: the wait before the final action is not begun again.
+    pub(crate) fn first_delay(&self) -> bool {
+        self.delayed.swap(1, Ordering::AcqRel) == 0
     }
 
-    pub(crate) fn next_link(&self) -> usize {
-        self.links.fetch_add(1, Ordering::AcqRel) as usize
+    /// The link of the final chain that comes next.
+    pub(crate) fn link(&self) -> usize {
+        self.links.load(Ordering::Acquire) as usize
+    }
+
+    /// This link has got as far as firmware.
+    pub(crate) fn link_is_tried(&self, link: usize) {
+        self.links.fetch_max(link as u32 + 1, Ordering::AcqRel);
+    }
+
+    /// Whether saying something may be what keeps failing.
+    pub(crate) fn no_more_words(&self) -> bool {
+        self.depth.load(Ordering::Acquire) >= ONLY_FINAL_AT
     }
 }
 
