@@ -12,7 +12,7 @@
 //! * [`sequence`] – the loop over the steps, and how it goes on after a failure (P2);
 //! * [`stop`] – the ladder of signals and what became of each CPU (P5, P6);
 //! * `defer` – who may finish its critical section first (P4);
-//! * [`deadline`], `warden` – what cuts short whatever takes too long (P3);
+//! * [`deadline`], `watch`, `warden` – what cuts short whatever takes too long (P3);
 //! * `succession` – how a panic changes hands;
 //! * [`notifier`] – who is told, in four classes;
 //! * [`depart`] – the ways out: kexec and the final action (P8);
@@ -35,6 +35,7 @@ pub mod sequence;
 pub mod stop;
 mod succession;
 mod warden;
+mod watch;
 
 pub use claim::Claim;
 pub use config::Config;
