@@ -128,7 +128,11 @@ fn crash_image(boot: &BootInfo, options: &Options) {
     };
     let line = Text::<128>::new(format_args!("run.hold={}", options.hold_ms));
     let line = core::str::from_utf8(line.bytes()).unwrap_or("");
-    match port::kexec::load(module, port::kexec::region(), line) {
+    let loaded = port::kexec::load(module, port::kexec::region(), line);
+    if options.flip_image && loaded.is_ok() {
+        port::kexec::flip_byte();
+    }
+    match loaded {
         Ok(image) if image.build_id != boot.build_id => {
             state("loaded", &"not this kernel's build, which is allowed");
         }

@@ -6,9 +6,10 @@ use crash_record::write::RecordArea;
 use hal::Platform;
 use spin::Once;
 
+use crate::bench::{BENCH, Bench};
 use crate::notify;
 use crate::options::Options;
-use crate::port::{PORT, Port};
+use crate::port::PORT;
 
 /// The crash record. Tools outside find it by this name.
 #[unsafe(no_mangle)]
@@ -18,8 +19,8 @@ pub static MAYDAY_RECORD: RecordArea = RecordArea::new();
 pub static NOTIFIERS: Registry = Registry::with_before_dump(&notify::BEFORE_DUMP);
 
 /// The panic path.
-pub static PANIC: Panic<'static, Port> =
-    Panic::new(&PORT, &MAYDAY_RECORD, crate::port::lock::domain(), &NOTIFIERS);
+pub static PANIC: Panic<'static, Bench> =
+    Panic::new(&BENCH, &MAYDAY_RECORD, crate::port::lock::domain(), &NOTIFIERS);
 
 /// What locks do when a panic is under way.
 pub const SEQUENCE: Sequence = Sequence {

@@ -93,7 +93,7 @@ impl Target {
         let (Some((park, format)), Some(record)) = (&self.park, &look.record) else { return true };
         let Ok(record) = RecordView::parse(record) else { return true };
         let counters = cpus::program_counters(&look.registers, format);
-        cpus::parked(&record)
+        cpus::stays(&record)
             .filter(|slot| slot.role() == Some(Role::None))
             .all(|slot| counters.get(&slot.cpu).is_none_or(|pc| park.contains(pc)))
     }
