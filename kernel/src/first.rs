@@ -18,7 +18,7 @@ use hal::{CpuId, MAX_CPUS, Platform};
 use crate::console::{self, BOOT};
 use crate::options::{Options, Trigger};
 use crate::port::{self, PORT};
-use crate::state::{MAYDAY_RECORD, NOTIFIERS, OPTIONS, PANIC, SEQUENCE};
+use crate::state::{MAYDAY_RECORD, NOTIFIERS, OPTIONS, PANIC, SEQUENCE, paint_panic_stacks};
 use crate::{capture, load, notify, store, traps};
 
 /// How long a secondary may take from its start to its own Rust code, ms. Generous: on a loaded host
@@ -74,6 +74,7 @@ fn first(boot: &'static BootInfo, options: &Options) -> ! {
         image_base: boot.image_base,
         record_base: record,
     });
+    paint_panic_stacks(cpus);
     PANIC.configure(options.config);
     PANIC.online();
     let place = Text::<20>::new(format_args!("{record:#x}"));

@@ -314,3 +314,26 @@ pub fn witness(name: &'static str, facts: &Facts) -> Check {
     }
     Check::without_faults(name, expected, faults, format!("right on {looked} of {looked} at work"))
 }
+
+/// Parts of a panic stack, of four, that may be used: what is left is for what no run has shown.
+const STACK_QUARTERS: u64 = 3;
+
+/// How far down the panic path has used its stacks, as the runner read them out of memory.
+pub fn panic_stack(name: &'static str, facts: &Facts) -> Check {
+    let expected = format!("at most {STACK_QUARTERS} quarters of a panic stack in use");
+    let (Some(record), Some(inspection)) = (facts.record(), facts.inspection()) else {
+        return not_seen(name);
+    };
+    let uses = &inspection.panic_stacks;
+    if !uses.iter().any(|stack| Some(stack.cpu) == record.owner()) {
+        return Check::fail(name, expected, "the owner used none, or they were not measured");
+    }
+    let faults = uses
+        .iter()
+        .filter(|stack| stack.used * 4 > stack.size * STACK_QUARTERS)
+        .map(|stack| format!("CPU {}: {} of {} bytes", stack.cpu, stack.used, stack.size))
+        .collect();
+    let most = uses.iter().max_by_key(|stack| stack.used * 1024 / stack.size.max(1));
+    let most = most.map_or_else(String::new, |stack| format!("{} of {} bytes", stack.used, stack.size));
+    Check::without_faults(name, &expected, faults, most)
+}
