@@ -321,12 +321,10 @@ const STACK_QUARTERS: u64 = 3;
 /// How far down the panic path has used its stacks, as the runner read them out of memory.
 pub fn panic_stack(name: &'static str, facts: &Facts) -> Check {
     let expected = format!("at most {STACK_QUARTERS} quarters of a panic stack in use");
-    let (Some(record), Some(inspection)) = (facts.record(), facts.inspection()) else {
-        return not_seen(name);
-    };
+    let Some(inspection) = facts.inspection() else { return not_seen(name) };
     let uses = &inspection.panic_stacks;
-    if !uses.iter().any(|stack| Some(stack.cpu) == record.owner()) {
-        return Check::fail(name, expected, "the owner used none, or they were not measured");
+    if uses.is_empty() {
+        return Check::fail(name, expected, "none was used, or they were not measured");
     }
     let faults = uses
         .iter()
