@@ -137,6 +137,7 @@ impl Platform for Bench {
     type Kexec = <Port as Platform>::Kexec;
     type Firmware = BenchFirmware;
     type Timer = <Port as Platform>::Timer;
+    type Store = <Port as Platform>::Store;
 
     fn name(&self) -> &'static str {
         PORT.name()
@@ -153,6 +154,9 @@ impl Platform for Bench {
     }
     fn kexec(&self) -> Result<&Self::Kexec, Unsupported> {
         PORT.kexec()
+    }
+    fn store(&self) -> Result<&Self::Store, Unsupported> {
+        PORT.store()
     }
     fn timer(&self) -> Result<&Self::Timer, Unsupported> {
         PORT.timer()
