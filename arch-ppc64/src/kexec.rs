@@ -137,6 +137,18 @@ fn place(elf: &[u8], region: (u64, u64), command_line: &str) -> Result<Loaded, K
     Ok(loaded)
 }
 
+/// Spoils the loaded image by one byte, as stray DMA may: for tests of [`Kexec::verify`]. On the boot CPU,
+/// before secondaries start.
+pub fn flip_byte() {
+    let Ok(loaded) = loaded() else { return };
+    let region = (loaded.image.base, loaded.image.len);
+    let byte = (loaded.image.base + loaded.covered as u64 / 2) as *mut u8;
+    mmu::set_region_writable(region, true);
+    // SAFETY: inside the image, in RAM that is writable now; nobody else refers to it at this time.
+    unsafe { byte.write_volatile(byte.read_volatile() ^ 1) };
+    mmu::set_region_writable(region, false);
+}
+
 /// Writes image and device tree; returns the tree's length in bytes and where the command line goes.
 fn fill(memory: &mut [u8], elf: &[u8], plan: &Plan) -> Result<(usize, flat::Slot), &'static str> {
     const BOUNDS: &str = "the crash module does not fit into the crash region";

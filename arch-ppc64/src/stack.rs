@@ -68,7 +68,7 @@ pub fn top_offset(cpu: CpuId, kind: Kind) -> u64 {
 
 #[cfg(mayday_metal)]
 mod metal {
-    use super::{Kind, Place, place, top_offset};
+    use super::{GUARD, Kind, Place, SLOT, place, top_offset};
     use crate::asm::{self, symbols};
     use crate::{Port, percpu};
     use hal::CpuId;
@@ -93,6 +93,20 @@ mod metal {
     pub fn same(one: u64, other: u64) -> bool {
         let start = symbols::stacks_start();
         matches!((place(start, one), place(start, other)), (Place::Usable(a), Place::Usable(b)) if a == b)
+    }
+
+    /// Fills the panic stacks of a CPU that is not on one of them with `pattern`, and says where they are:
+    /// bottom and top. Who looks later sees how far down they were used.
+    pub fn paint_panic_stacks(cpu: CpuId, pattern: u64) -> [(u64, u64); 2] {
+        [Kind::PanicA, Kind::PanicB].map(|kind| {
+            let top = top(cpu, kind);
+            let bottom = top - SLOT + GUARD;
+            for word in (bottom..top).step_by(8) {
+                // SAFETY: inside a mapped stack that nothing uses (the caller answers for that).
+                unsafe { (word as *mut u64).write_volatile(pattern) };
+            }
+            (bottom, top)
+        })
     }
 
     struct Job<'a, T> {
@@ -123,7 +137,7 @@ mod metal {
 }
 
 #[cfg(mayday_metal)]
-pub use metal::{is_guard, is_mapped, same, top};
+pub use metal::{is_guard, is_mapped, paint_panic_stacks, same, top};
 
 #[cfg(test)]
 mod tests {

@@ -271,6 +271,7 @@ mod metal {
             Provoke::Undefined => asm::ppc_provoke_undefined(),
             Provoke::TrapInstruction => asm::ppc_provoke_trap(),
             Provoke::StackOverflow => asm::ppc_provoke_stack_overflow(),
+            Provoke::MachineCheck => asm::ppc_provoke_machine_check(),
             Provoke::WriteText => asm::ppc_provoke_write(symbols::text_start()),
             Provoke::ExecuteData => asm::ppc_provoke_execute((&raw const *DATA.lock()) as u64),
         }

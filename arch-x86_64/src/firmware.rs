@@ -12,10 +12,11 @@ use x86_64::instructions::port::Port as IoPort;
 
 /// SLP_EN in a PM1 control register; SLP_TYP is bits 10-12.
 const SLEEP_ENABLE: u16 = 1 << 13;
-/// How long each attempt has, in nanoseconds: a reset takes effect within microseconds.
-const ATTEMPT_NS: u64 = 50_000_000;
+/// How long each attempt has, in nanoseconds: a reset takes effect within microseconds, or when a busy
+/// emulator gets to it. All attempts together have to stay below the second that a final action has.
+const ATTEMPT_NS: u64 = 250_000_000;
 /// Bound on the same wait if the clock does not run.
-const ATTEMPT_POLLS: u32 = 1_000_000;
+const ATTEMPT_POLLS: u32 = 5_000_000;
 
 fn out(port: u16, value: u8) {
     // SAFETY: the reset and exit ports end this kernel's life; that is what the caller wants.
@@ -33,7 +34,7 @@ fn wait() {
 }
 
 impl Firmware for Port {
-    /// The FADT's reset register, port 0xCF9, the keyboard controller; each has 50 ms.
+    /// The FADT's reset register, port 0xCF9, the keyboard controller; each has 250 ms.
     /// `Returned` carries how many were tried.
     fn reboot(&self) -> FirmwareError {
         let mut tried = 0;

@@ -96,13 +96,14 @@ mod metal {
         false
     }
 
-    /// Masks every entry of every I/O APIC. Returns how many were unmasked and how many stayed so.
-    pub(crate) fn mask_all(madt: &Madt) -> (u32, u32) {
+    /// Masks every entry of every I/O APIC but that of `kept`. Returns how many were unmasked and how many
+    /// stayed so.
+    pub(crate) fn mask_all(madt: &Madt, kept: Option<u32>) -> (u32, u32) {
         let (mut masked, mut refused) = (0, 0);
         for io_apic in madt.io_apics() {
             for pin in 0..pins(io_apic) {
                 let low = read(io_apic, 0x10 + 2 * pin);
-                if low & MASKED != 0 {
+                if low & MASKED != 0 || kept == Some(io_apic.first_gsi + pin) {
                     continue;
                 }
                 write(io_apic, 0x10 + 2 * pin, low | MASKED);

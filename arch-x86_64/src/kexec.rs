@@ -32,7 +32,7 @@ mod metal {
     use super::{REGION_BASE, REGION_LEN, command_line, control, elf};
     use crate::asm::{self, symbols};
     use crate::platform::{PORT, Port};
-    use crate::{apic, boot, io_apic, mmu, pvh};
+    use crate::{apic, boot, io_apic, mmu, pvh, timer};
     use hal::clock::Clock;
     use hal::kexec::{Handoff, Image, Kexec, KexecError, Quiesced, Verified};
     use sha2::{Digest, Sha256};
@@ -173,6 +173,20 @@ mod metal {
         control::write_tables(tables, REGION_BASE + control::TABLES, &upper).ok_or(too_small)
     }
 
+    /// Spoils the loaded image by one byte, as stray DMA may: for tests of [`Kexec::verify`]. On the boot CPU,
+    /// before secondaries start.
+    pub fn flip_byte() {
+        let Ok(loaded) = loaded() else { return };
+        let Some(segment) = loaded.plan.segments().first() else { return };
+        let byte = mmu::direct::<u8>(segment.physical + segment.file_len as u64 / 2);
+        // SAFETY: the boot CPU alone runs; the byte is inside the image, in RAM that is writable then.
+        unsafe {
+            mmu::set_region_writable(REGION_LEN, true);
+            byte.write_volatile(byte.read_volatile() ^ 1);
+            mmu::set_region_writable(REGION_LEN, false);
+        }
+    }
+
     fn digest(plan: &elf::Plan) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(part(0, control::COMMAND_LINE));
@@ -204,10 +218,11 @@ mod metal {
             Ok(Verified::attest(&loaded.image))
         }
 
-        /// Masks every I/O APIC entry and this CPU's local vectors, LINT1 (the external NMI) included.
+        /// Masks every I/O APIC entry and this CPU's local vectors, LINT1 (the external NMI) included. The
+        /// deadline timer's stays: it watches what is left to do, and whoever disarms it masks it.
         fn quiesce(&self) -> Result<Quiesced, KexecError> {
             let machine = boot::machine().ok_or(KexecError::Failed("the machine's tables were not read"))?;
-            let (entries, refused) = io_apic::mask_all(&machine.madt);
+            let (entries, refused) = io_apic::mask_all(&machine.madt, timer::interrupt());
             Ok(Quiesced { sources: entries + apic::mask_local_vectors(), refused })
         }
 

@@ -153,6 +153,20 @@ mod metal {
         top_offset(cpu.index(), kind).map_or(0, |offset| base() + offset as u64)
     }
 
+    /// Fills the panic stacks of a CPU that is not on one of them with `pattern`, and says where they are:
+    /// bottom and top. Who looks later sees how far down they were used.
+    pub fn paint_panic_stacks(cpu: CpuId, pattern: u64) -> [(u64, u64); PANIC_STACKS] {
+        core::array::from_fn(|number| {
+            let top = top(cpu, Kind::Panic(number));
+            let bottom = place_of(top - 8).map_or(top, |place| base() + place.bottom as u64);
+            for word in (bottom..top).step_by(8) {
+                // SAFETY: inside a mapped stack that nothing uses (the caller answers for that).
+                unsafe { (word as *mut u64).write_volatile(pattern) };
+            }
+            (bottom, top)
+        })
+    }
+
     /// The stack pointer, near enough to know which stack it is in.
     #[inline(always)]
     pub fn pointer() -> u64 {

@@ -98,6 +98,11 @@ mod metal {
         hpet().map(|_| ())
     }
 
+    /// The interrupt that the shot comes by, if there is a timer.
+    pub(crate) fn interrupt() -> Option<u32> {
+        hpet().ok().map(|hpet| hpet.pin)
+    }
+
     fn hpet() -> Result<&'static Hpet, Unsupported> {
         match HPET.get() {
             Some(Ok(hpet)) => Ok(hpet),

@@ -239,6 +239,7 @@ mod metal {
                     core::arch::asm!("call {}", in(reg) &raw const NOT_CODE, clobber_abi("C"))
                 }
                 Provoke::TrapInstruction => core::arch::asm!("ud2"),
+                Provoke::MachineCheck => core::arch::asm!("int 18"),
                 Provoke::Undefined => asm::x86_provoke_undefined(),
                 Provoke::StackOverflow => asm::x86_provoke_stack_overflow(),
             }

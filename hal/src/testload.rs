@@ -47,4 +47,7 @@ pub enum Provoke {
     WriteText,
     /// Jump into a data page.
     ExecuteData,
+    /// Enter the machine check's handler without one: by its gate, or by its vector in the state that the
+    /// processor would be in.
+    MachineCheck,
 }

@@ -18,7 +18,7 @@ use hal::{CpuId, MAX_CPUS, Platform};
 use crate::console::{self, BOOT};
 use crate::options::{Options, Trigger};
 use crate::port::{self, PORT};
-use crate::state::{MAYDAY_RECORD, NOTIFIERS, OPTIONS, PANIC, SEQUENCE};
+use crate::state::{MAYDAY_RECORD, NOTIFIERS, OPTIONS, PANIC, SEQUENCE, paint_panic_stacks};
 use crate::{capture, load, notify, store, traps};
 
 /// How long a secondary may take from its start to its own Rust code, ms. Generous: on a loaded host
@@ -74,6 +74,7 @@ fn first(boot: &'static BootInfo, options: &Options) -> ! {
         image_base: boot.image_base,
         record_base: record,
     });
+    paint_panic_stacks(cpus);
     PANIC.configure(options.config);
     PANIC.online();
     let place = Text::<20>::new(format_args!("{record:#x}"));
@@ -128,7 +129,11 @@ fn crash_image(boot: &BootInfo, options: &Options) {
     };
     let line = Text::<128>::new(format_args!("run.hold={}", options.hold_ms));
     let line = core::str::from_utf8(line.bytes()).unwrap_or("");
-    match port::kexec::load(module, port::kexec::region(), line) {
+    let loaded = port::kexec::load(module, port::kexec::region(), line);
+    if options.flip_image && loaded.is_ok() {
+        port::kexec::flip_byte();
+    }
+    match loaded {
         Ok(image) if image.build_id != boot.build_id => {
             state("loaded", &"not this kernel's build, which is allowed");
         }

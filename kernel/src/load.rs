@@ -17,7 +17,7 @@ use spin::Once;
 use crate::options::Trigger;
 use crate::port::{self, PORT};
 use crate::state::{MAYDAY_RECORD, options};
-use crate::{hammer, traps};
+use crate::{hammer, nmis, traps};
 
 /// 1 while that CPU is out of the load's own section. Tools outside find it by this name.
 #[unsafe(no_mangle)]
@@ -49,6 +49,12 @@ pub fn start(cpus: usize) -> bool {
             }
             PORT.relax();
         }
+    }
+    while nmis::awaited() {
+        if PORT.now_ns().wrapping_sub(since) > AT_WORK_MS * 1_000_000 {
+            return false;
+        }
+        PORT.relax();
     }
     true
 }
@@ -89,6 +95,7 @@ extern "C" fn nudge(index: usize) {
         let _ = ipi.send_nudge(next);
     }
     hammer::round(cpu);
+    nmis::at_work(cpu);
     let options = options();
     let chosen = options.cpu == index || options.trigger == Trigger::All;
     let due = PORT.now_ns() >= DUE.load(Ordering::Acquire) && hammer::ready();
@@ -129,6 +136,7 @@ fn fire(cpu: CpuId, trigger: Trigger) {
                 Err(unsupported) => panic!("no NMI: {unsupported}"),
             }
         }
-        Trigger::Console | Trigger::Early | Trigger::None => {}
+        Trigger::MachineCheck => port::trap::provoke(Provoke::MachineCheck),
+        Trigger::Button | Trigger::Console | Trigger::Early | Trigger::None => {}
     }
 }

@@ -7,16 +7,22 @@
 #![cfg_attr(mayday_metal, no_main)]
 #![cfg_attr(not(mayday_metal), allow(dead_code))]
 
+#[cfg(mayday_metal)]
+extern crate alloc;
+
 mod notifiers;
 mod options;
 
 cfg_if::cfg_if! {
     if #[cfg(mayday_metal)] {
+        mod allocator;
+        mod bench;
         mod capture;
         mod console;
         mod first;
         mod hammer;
         mod load;
+        mod nmis;
         mod notify;
         mod port;
         mod state;

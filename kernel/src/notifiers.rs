@@ -3,7 +3,7 @@
 
 use crash_record::names::Class;
 
-use crate::options::{NotifierFault, Options};
+use crate::options::{Fault, NotifierFault, Options};
 
 /// A notifier of the bench.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,15 +25,27 @@ impl Which {
             Which::Log => "log",
             Which::Hold => "hold",
             Which::Journal => "journal",
-            Which::Wrong(NotifierFault::Panic) => "panics",
-            Which::Wrong(NotifierFault::Null) => "reads-null",
-            Which::Wrong(NotifierFault::Hang) => "hangs",
+            Which::Wrong(NotifierFault::Fault(Fault::Panic)) => "panics",
+            Which::Wrong(NotifierFault::Fault(Fault::Null)) => "reads-null",
+            Which::Wrong(NotifierFault::Fault(Fault::Hang)) => "hangs",
+            Which::Wrong(NotifierFault::Refuse) => "refuses",
+            Which::Wrong(NotifierFault::StopAgain) => "stops-again",
+            Which::Wrong(NotifierFault::Die) => "dies",
+            Which::Wrong(NotifierFault::Allocate) => "allocates",
         }
     }
 }
 
 /// The lines of the constant table: the faults, in the order of `FAULTS`.
-pub const FAULTS: [NotifierFault; 3] = [NotifierFault::Panic, NotifierFault::Null, NotifierFault::Hang];
+pub const FAULTS: [NotifierFault; 7] = [
+    NotifierFault::Fault(Fault::Panic),
+    NotifierFault::Fault(Fault::Null),
+    NotifierFault::Fault(Fault::Hang),
+    NotifierFault::Refuse,
+    NotifierFault::StopAgain,
+    NotifierFault::Die,
+    NotifierFault::Allocate,
+];
 
 /// The priority of what goes wrong.
 pub const WRONG: i16 = 10;

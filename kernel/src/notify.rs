@@ -1,16 +1,21 @@
 //! What the bench's notifiers do.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use core_panic::notifier::{BeforeDumpEntry, Context, LateClass, Notifier, Refusal, Registration};
+use crash_record::names::CpuState;
+use hal::cpu::Cpu;
 use hal::dump::BeforeDump;
-use hal::testload::Provoke;
+use hal::ipi::Ipi;
+use hal::nmi::Nmi;
+use hal::{CpuId, Platform};
 
 use crate::notifiers::{FAULTS, WRONG, Which, wanted};
 use crate::options::{NotifierFault, Options};
-use crate::port;
-use crate::state::NOTIFIERS;
-use crate::{console, hammer};
+use crate::port::PORT;
+use crate::state::{MAYDAY_RECORD, NOTIFIERS};
+use crate::{bench, console, hammer, nmis};
 
 impl Notifier for Which {
     fn name(&self) -> &'static str {
@@ -25,17 +30,35 @@ impl Notifier for Which {
             }
             Which::Hold => hold(context),
             Which::Journal => hammer::log(context),
-            Which::Wrong(NotifierFault::Panic) => panic!("a panic inside a notifier"),
-            Which::Wrong(NotifierFault::Null) => port::trap::provoke(Provoke::NullRead),
-            // Now and then politely: an emulator that runs one CPU at a time goes on to the next one there.
-            Which::Wrong(NotifierFault::Hang) => loop {
-                for _ in 0..10_000 {
-                    core::hint::black_box(());
-                }
-                context.relax();
-            },
+            Which::Wrong(NotifierFault::Fault(fault)) => {
+                bench::go_wrong(*fault);
+                Ok(())
+            }
+            Which::Wrong(NotifierFault::Refuse) => Err(Refusal::Failed("nobody else is to be told")),
+            Which::Wrong(NotifierFault::StopAgain) => stop_again(),
+            Which::Wrong(NotifierFault::Die) => nmis::die(),
+            Which::Wrong(NotifierFault::Allocate) => {
+                let there = core::hint::black_box(Box::new(0x5a_u8));
+                context.line(format_args!("notifier: {there} is on the heap"));
+                Ok(())
+            }
         }
     }
+}
+
+/// What a driver does that brings its own way to stop the others.
+fn stop_again() -> Result<(), Refusal> {
+    let (Ok(ipi), Ok(nmi)) = (PORT.ipi(), PORT.nmi()) else {
+        return Err(Refusal::Skipped("this machine cannot"));
+    };
+    for cpu in CpuId::all().filter(|cpu| *cpu != PORT.current()) {
+        // Only those that were stopped: a signal may wake one that never came up.
+        if MAYDAY_RECORD.state(cpu) == CpuState::Parked {
+            let sent = ipi.send_stop(cpu).and_then(|_| nmi.send(cpu));
+            sent.map_err(|_| Refusal::Failed("a signal was not sent"))?;
+        }
+    }
+    Ok(())
 }
 
 fn hold(context: &dyn Context) -> Result<(), Refusal> {
@@ -54,24 +77,29 @@ unsafe impl BeforeDump for Which {}
 
 /// The notifiers of class `BeforeDump`: each fault once, armed by a test.
 pub static BEFORE_DUMP: [BeforeDumpEntry; FAULTS.len()] = {
-    const fn entry(which: &'static Which) -> BeforeDumpEntry {
-        BeforeDumpEntry { priority: WRONG, standing: false, notifier: which }
+    const fn entry(number: usize) -> BeforeDumpEntry {
+        BeforeDumpEntry { priority: WRONG, standing: false, notifier: &WRONGS[number] }
     }
-    [
-        entry(of(Which::Wrong(FAULTS[0]))),
-        entry(of(Which::Wrong(FAULTS[1]))),
-        entry(of(Which::Wrong(FAULTS[2]))),
-    ]
+    [entry(0), entry(1), entry(2), entry(3), entry(4), entry(5), entry(6)]
 };
 
-const fn of(which: Which) -> &'static Which {
+/// One of each fault, in the order of [`FAULTS`].
+static WRONGS: [Which; FAULTS.len()] = {
+    let mut all = [Which::Log; FAULTS.len()];
+    let mut number = 0;
+    while number < FAULTS.len() {
+        all[number] = Which::Wrong(FAULTS[number]);
+        number += 1;
+    }
+    all
+};
+
+fn of(which: Which) -> &'static Which {
     match which {
         Which::Log => &Which::Log,
         Which::Hold => &Which::Hold,
         Which::Journal => &Which::Journal,
-        Which::Wrong(NotifierFault::Panic) => &Which::Wrong(NotifierFault::Panic),
-        Which::Wrong(NotifierFault::Null) => &Which::Wrong(NotifierFault::Null),
-        Which::Wrong(NotifierFault::Hang) => &Which::Wrong(NotifierFault::Hang),
+        wrong => WRONGS.iter().find(|known| **known == wrong).unwrap_or(&Which::Log),
     }
 }
 

@@ -9,15 +9,17 @@
 //! | `test.cpu` | 0 to 15 | 0 | on which CPU |
 //! | `test.delay` | ms, 0 to 60000 | 20 | after how much load |
 //! | `test.spin` | 0 to 15 | none | this CPU spins with interrupts off for ever |
+//! | `test.nmi` | `CPU:WHAT`, see [`NmiHandler`] | none | this CPU is inside an NMI handler when the panic comes |
 //! | `test.notifier` | `CLASS:FAULT` | none | adds a notifier that goes wrong; may be given 4 times |
-//! | `test.image` | `none` | load it | do not load the crash image |
 //! | `test.hammer` | `mutex`, `lock`, `enter` | no | the other CPUs write to a journal, and a notifier asks for it so |
 //! | `test.section` | µs, 0 to 1000000 | 100 | how long one of their critical sections takes |
 //! | `test.store` | 0 to 64 | 0 | writes that many entries into the firmware store at boot, and clears the first |
+//! | `test.step` | `STEP:FAULT`, see [`Fault`] | none | this step goes wrong inside; may be given 6 times |
+//! | `test.image` | `none` or `flip` | load it | do not load the crash image; flip a byte of it once it is loaded |
 //! | `capture.record` | `ADDRESS,LENGTH` | none | physical place of the record: this is a capture kernel |
 
 use core_panic::config::{Config, ConfigError};
-use crash_record::names::Class;
+use crash_record::names::{Class, Step};
 
 /// How the panic comes about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +48,10 @@ pub enum Trigger {
     Console,
     /// `all`: a `panic!` on every CPU at once.
     All,
+    /// `button`: a `panic!` in the handler of an NMI that nobody here has sent.
+    Button,
+    /// `machine-check`: the machine check's handler is entered without one.
+    MachineCheck,
     /// `early`: a `panic!` before the secondaries are up.
     Early,
     /// `none`: no panic at all.
@@ -65,13 +71,15 @@ const TRIGGERS: &[(&str, Trigger)] = &[
     ("nmi", Trigger::Nmi),
     ("console", Trigger::Console),
     ("all", Trigger::All),
+    ("button", Trigger::Button),
+    ("machine-check", Trigger::MachineCheck),
     ("early", Trigger::Early),
     ("none", Trigger::None),
 ];
 
-/// How a notifier goes wrong.
+/// How a step or a notifier goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NotifierFault {
+pub enum Fault {
     /// `panic`: it panics.
     Panic,
     /// `null`: it reads address 0.
@@ -91,8 +99,48 @@ pub enum Ask {
     Enter,
 }
 
+const FAULTS: &[(&str, Fault)] = &[("panic", Fault::Panic), ("null", Fault::Null), ("hang", Fault::Hang)];
+
+/// What a notifier does that it should not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotifierFault {
+    /// As a step does.
+    Fault(Fault),
+    /// `refuse`: it fails, and wants nobody else to be told.
+    Refuse,
+    /// `stop-again`: it sends every other CPU the stop signals once more.
+    StopAgain,
+    /// `die`: it never comes back, and no NMI reaches its CPU any more.
+    Die,
+    /// `allocate`: it allocates memory.
+    Allocate,
+}
+
+/// What the handler does in which a CPU is when the panic comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NmiHandler {
+    /// `busy`: it goes on for a while after the claim, then it returns.
+    Busy,
+    /// `poll`: it never returns, and looks for a panic.
+    Poll,
+    /// `late`: it looks for a panic only once the stop is over.
+    Late,
+    /// `deaf`: it never returns and never looks.
+    Deaf,
+}
+
+const NMI_HANDLERS: &[(&str, NmiHandler)] = &[
+    ("busy", NmiHandler::Busy),
+    ("poll", NmiHandler::Poll),
+    ("late", NmiHandler::Late),
+    ("deaf", NmiHandler::Deaf),
+];
+
 /// Notifiers that go wrong, at most.
 pub const MAX_FAULTS: usize = 4;
+
+/// Steps that go wrong, at most.
+pub const MAX_STEPS: usize = 6;
 
 /// What the command line said.
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +161,10 @@ pub struct Options {
     pub spin: Option<usize>,
     /// `test.notifier`.
     pub faults: [Option<(Class, NotifierFault)>; MAX_FAULTS],
+    /// `test.nmi`: the CPU and what its handler does.
+    pub nmi: Option<(usize, NmiHandler)>,
+    /// `test.step`.
+    pub steps: [Option<(Step, Fault)>; MAX_STEPS],
     /// `test.image=none`.
     pub no_image: bool,
     /// `test.hammer`.
@@ -121,6 +173,8 @@ pub struct Options {
     pub section_us: u64,
     /// `test.store`: entries.
     pub store: u32,
+    /// `test.image=flip`.
+    pub flip_image: bool,
     /// `capture.record`: address and length in bytes.
     pub capture: Option<(u64, u64)>,
 }
@@ -136,16 +190,24 @@ impl Default for Options {
             delay_ms: 20,
             spin: None,
             faults: [None; MAX_FAULTS],
+            nmi: None,
+            steps: [None; MAX_STEPS],
             no_image: false,
             hammer: None,
             section_us: 100,
             store: 0,
+            flip_image: false,
             capture: None,
         }
     }
 }
 
 impl Options {
+    /// How this step is to go wrong.
+    pub fn fault_in(&self, step: Step) -> Option<Fault> {
+        self.steps.iter().flatten().find(|(named, _)| *named == step).map(|(_, fault)| *fault)
+    }
+
     /// Reads a command line. What is unknown or malformed is handed to `complain` with the key and
     /// the reason, and its default stands.
     pub fn parse(line: &str, mut complain: impl FnMut(&str, &ConfigError)) -> Options {
@@ -179,6 +241,10 @@ impl Options {
             self.spin = None;
             complain("test.spin", &error);
         }
+        if self.nmi.is_some_and(|(cpu, _)| cpu >= cpus) {
+            self.nmi = None;
+            complain("test.nmi", &error);
+        }
         if self.config.cpu.is_some_and(|cpu| cpu as usize >= cpus) {
             self.config.cpu = None;
             complain("panic.cpu", &error);
@@ -190,10 +256,9 @@ impl Options {
             "run.nonce" => self.nonce = hex(value)?,
             "run.hold" => self.hold_ms = number(value, 600_000, "a number of ms up to 600000")?,
             "test.panic" => {
-                let found = TRIGGERS.iter().find(|(name, _)| *name == value);
                 let expected = "rust, null, wild, undefined, trap, stack-overflow, write-text, \
                                 exec-data, display, nmi, console, all, early or none";
-                self.trigger = found.map(|(_, trigger)| *trigger).ok_or(ConfigError::Expected(expected))?;
+                self.trigger = named(TRIGGERS, value).ok_or(ConfigError::Expected(expected))?;
             }
             "test.cpu" => self.cpu = number(value, 15, "a CPU number up to 15")? as usize,
             "test.delay" => self.delay_ms = number(value, 60_000, "a number of ms up to 60000")?,
@@ -203,9 +268,11 @@ impl Options {
                 let free = self.faults.iter_mut().find(|fault| fault.is_none());
                 *free.ok_or(ConfigError::Expected("at most four of these"))? = Some(fault);
             }
-            "test.image" => {
-                self.no_image =
-                    if value == "none" { true } else { return Err(ConfigError::Expected("none")) };
+            "test.nmi" => {
+                let expected = ConfigError::Expected("CPU:WHAT, a CPU number and busy, poll, late or deaf");
+                let (cpu, what) = value.split_once(':').ok_or(expected)?;
+                let cpu = number(cpu, 15, "a CPU number up to 15")? as usize;
+                self.nmi = Some((cpu, named(NMI_HANDLERS, what).ok_or(expected)?));
             }
             "test.hammer" => {
                 self.hammer = Some(match value {
@@ -217,6 +284,19 @@ impl Options {
             }
             "test.section" => self.section_us = number(value, 1_000_000, "a number of µs up to 1000000")?,
             "test.store" => self.store = number(value, 64, "a number of entries up to 64")? as u32,
+            "test.step" => {
+                let expected = ConfigError::Expected("STEP:FAULT, a step and panic, null or hang");
+                let (step, fault) = value.split_once(':').ok_or(expected)?;
+                let step = Step::from_name(step).ok_or(expected)?;
+                let step = (step, named(FAULTS, fault).ok_or(expected)?);
+                let free = self.steps.iter_mut().find(|step| step.is_none());
+                *free.ok_or(ConfigError::Expected("at most six of these"))? = Some(step);
+            }
+            "test.image" => match value {
+                "none" => self.no_image = true,
+                "flip" => self.flip_image = true,
+                _ => return Err(ConfigError::Expected("none or flip")),
+            },
             "capture.record" => {
                 let expected = ConfigError::Expected("ADDRESS,LENGTH in hex with 0x");
                 let (address, length) = value.split_once(',').ok_or(expected)?;
@@ -237,15 +317,23 @@ fn shown(key: &str) -> &str {
 }
 
 fn notifier_fault(value: &str) -> Result<(Class, NotifierFault), ConfigError> {
-    let expected = ConfigError::Expected("CLASS:FAULT, a class of notifiers and panic, null or hang");
+    let expected = ConfigError::Expected(
+        "CLASS:FAULT, a class of notifiers and panic, null, hang, refuse, stop-again, die or allocate",
+    );
     let (class, fault) = value.split_once(':').ok_or(expected)?;
     let class = Class::from_name(class).ok_or(expected)?;
-    match fault {
-        "panic" => Ok((class, NotifierFault::Panic)),
-        "null" => Ok((class, NotifierFault::Null)),
-        "hang" => Ok((class, NotifierFault::Hang)),
-        _ => Err(expected),
-    }
+    let fault = match fault {
+        "refuse" => NotifierFault::Refuse,
+        "stop-again" => NotifierFault::StopAgain,
+        "die" => NotifierFault::Die,
+        "allocate" => NotifierFault::Allocate,
+        other => NotifierFault::Fault(named(FAULTS, other).ok_or(expected)?),
+    };
+    Ok((class, fault))
+}
+
+fn named<T: Copy>(table: &[(&str, T)], wanted: &str) -> Option<T> {
+    table.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value)
 }
 
 fn hex(value: &str) -> Result<u64, ConfigError> {
@@ -275,13 +363,18 @@ mod tests {
     fn takes_every_key() {
         let line = "panic.kexec=post run.nonce=00ff run.hold=5000 test.panic=stack-overflow test.cpu=2 \
                     test.delay=1 test.spin=3 test.notifier=inform:panic test.notifier=pre-reboot:null \
-                    test.image=none test.hammer=enter test.section=250 test.store=5 capture.record=0x1000,0xf000";
+                    test.nmi=1:late test.step=stop:hang test.image=none test.hammer=enter test.section=250 \
+                    capture.record=0x1000,0xf000";
         let (options, complaints) = parse(line);
         assert_eq!(complaints, [] as [String; 0]);
         assert_eq!(options.config.kexec, KexecMode::Post);
         assert_eq!((options.nonce, options.hold_ms, options.cpu), (255, 5000, 2));
         assert_eq!((options.trigger, options.delay_ms, options.spin), (Trigger::StackOverflow, 1, Some(3)));
-        assert_eq!(options.faults[1], Some((Class::PreReboot, NotifierFault::Null)));
+        assert_eq!(options.faults[1], Some((Class::PreReboot, NotifierFault::Fault(Fault::Null))));
+        assert_eq!(
+            (options.nmi, options.steps[0]),
+            (Some((1, NmiHandler::Late)), Some((Step::Stop, Fault::Hang)))
+        );
         assert_eq!((options.hammer, options.section_us), (Some(Ask::Enter), 250));
         assert_eq!(options.store, 5);
         assert_eq!((options.no_image, options.capture), (true, Some((0x1000, 0xf000))));
@@ -317,7 +410,8 @@ mod tests {
                 "panic.stop: expected deferred, nmi, ipi-nmi or linux",
                 "test.panick: no such key",
                 "test.hold: no such key",
-                "test.notifier: expected CLASS:FAULT, a class of notifiers and panic, null or hang",
+                "test.notifier: expected CLASS:FAULT, a class of notifiers and panic, null, hang, refuse, \
+                 stop-again, die or allocate",
                 "test.delay: expected a number of ms up to 60000",
                 "capture.record: expected ADDRESS,LENGTH in hex with 0x",
             ]

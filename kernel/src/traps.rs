@@ -11,10 +11,10 @@ use hal::cpu::Cpu;
 use hal::registers::Snapshot;
 use hal::trap::{Fault, FaultKind, Handlers, Resume};
 
-use crate::capture;
 use crate::options::Trigger;
 use crate::port::{self, PORT, Port};
 use crate::state::{PANIC, options};
+use crate::{capture, nmis};
 
 type Registers = <Port as Platform>::Registers;
 
@@ -27,8 +27,14 @@ pub static NMI_PANICS: AtomicBool = AtomicBool::new(false);
 pub static ARMED: AtomicBool = AtomicBool::new(false);
 
 fn nmi(snapshot: &Snapshot<Registers>) {
-    if PANIC.on_signal(Rung::Nmi, snapshot) == Signal::NotOurs && NMI_PANICS.swap(false, Ordering::AcqRel) {
+    if nmis::taken(snapshot) || PANIC.on_signal(Rung::Nmi, snapshot) != Signal::NotOurs {
+        return;
+    }
+    if NMI_PANICS.swap(false, Ordering::AcqRel) {
         panic!("a panic inside an NMI handler");
+    }
+    if options().trigger == Trigger::Button {
+        panic!("an NMI from outside");
     }
 }
 

@@ -176,6 +176,9 @@ pub struct SuiteRows {
     /// Also on every other accelerator of the machine that works here.
     #[serde(default)]
     pub every_accel: bool,
+    /// One pair of values with each number of CPUs, also with the machine's own: for runs that take seconds.
+    #[serde(default)]
+    pub sample: bool,
     /// Also on these accelerators, with one CPU and with the machine's own number.
     #[serde(default)]
     pub accels: Vec<String>,
@@ -210,6 +213,9 @@ pub struct Expect {
     /// States of single CPUs, by number, where they differ.
     #[serde(default)]
     pub cpu_state: BTreeMap<String, String>,
+    /// What single CPUs say of themselves in the end, by number.
+    #[serde(default)]
+    pub own_state: BTreeMap<String, String>,
     /// What stopped single CPUs, by number.
     #[serde(default)]
     pub rung: BTreeMap<String, String>,
@@ -295,6 +301,7 @@ impl Expect {
             store_unsupported
         );
         merged.cpu_state.extend(over.cpu_state);
+        merged.own_state.extend(over.own_state);
         merged.rung.extend(over.rung);
         merged
     }
@@ -362,8 +369,8 @@ impl Scenario {
         if scenario.stop.is_empty() {
             return wrong("stop", "must not be empty; leave the key out for every value");
         }
-        if scenario.rows.is_empty() != scenario.staging.is_none() {
-            return wrong("rows", "`rows` and `staging` come together");
+        if !scenario.rows.is_empty() && scenario.staging.is_none() {
+            return wrong("rows", "needs `staging`");
         }
         if scenario.timeout == 0 {
             return wrong("timeout", "must be at least 1 second");

@@ -120,6 +120,8 @@ unsafe extern "C" {
     pub safe fn ppc_provoke_execute(address: u64) -> !;
     /// Recurses into the guard page.
     pub safe fn ppc_provoke_stack_overflow() -> !;
+    /// Enters the machine check's vector as the processor does.
+    pub safe fn ppc_provoke_machine_check() -> !;
     /// Leaves this kernel (kexec.S).
     pub fn ppc_kexec_jump(tree: u64, base: u64) -> !;
 }

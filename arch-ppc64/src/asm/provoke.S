@@ -36,3 +36,22 @@ ppc_provoke_stack_overflow:
     stdu    %r1, -128(%r1)
     bl      ppc_provoke_stack_overflow
     b       .
+
+/*
+ * What a processor does that finds a machine check: interrupts and translation off, SRR0 and SRR1 set, on to
+ * the vector. The kernel runs at its real addresses.
+ */
+.globl ppc_provoke_machine_check
+ppc_provoke_machine_check:
+    mflr    %r5
+    mfmsr   %r6
+    mr      %r7, %r6
+    ori     %r7, %r7, {MSR_EE} | {MSR_IR} | {MSR_DR} | {MSR_RI}
+    xori    %r7, %r7, {MSR_EE} | {MSR_IR} | {MSR_DR} | {MSR_RI}
+    mtmsrd  %r7
+    isync
+    mtsrr0  %r5
+    mtsrr1  %r6
+    li      %r12, 0x200
+    mtctr   %r12
+    bctr

@@ -30,6 +30,10 @@ const SETTLING: usize = 25;
 /// while that CPU is out of its load's own section.
 const RECORD: &str = "MAYDAY_RECORD";
 const OUTSIDE: &str = "MAYDAY_OUTSIDE";
+/// And bottom and top of every panic stack: two stacks for each CPU.
+const PANIC_STACKS: &str = "MAYDAY_PANIC_STACKS";
+/// What a word of them holds that was never used, as bytes.
+const UNUSED: [u8; 8] = *b"unused  ";
 
 /// How much of a CPU's stack is read: more than the load's call out can use.
 const STACK_BYTES: u64 = 4096;
@@ -46,6 +50,7 @@ struct Piece {
 pub struct Target {
     record: Option<Piece>,
     outside: Option<Piece>,
+    panic_stacks: Option<Piece>,
     park: Option<(Range<u64>, Registers)>,
     /// Writable memory of the image, and what turns an address in it into a physical one.
     writable: Option<(Range<u64>, u64)>,
@@ -65,6 +70,7 @@ impl Target {
             registers: Some(machine.registers.clone()),
             record: piece(RECORD, layout::RECORD_BYTES),
             outside: piece(OUTSIDE, layout::MAX_SLOTS * 4),
+            panic_stacks: piece(PANIC_STACKS, layout::MAX_SLOTS * 4 * 8),
             park: symbols.range("park").map(|park| (park, machine.registers.clone())),
         }
     }
@@ -93,7 +99,7 @@ impl Target {
         let (Some((park, format)), Some(record)) = (&self.park, &look.record) else { return true };
         let Ok(record) = RecordView::parse(record) else { return true };
         let counters = cpus::program_counters(&look.registers, format);
-        cpus::parked(&record)
+        cpus::stays(&record)
             .filter(|slot| slot.role() == Some(Role::None))
             .all(|slot| counters.get(&slot.cpu).is_none_or(|pc| park.contains(pc)))
     }
@@ -119,6 +125,19 @@ pub struct Inspection {
     /// The stacks of CPUs that were out of the load's section, from the saved stack pointer up; and, of a
     /// CPU that was in a handler, everything that may be the stack of what the handler interrupted.
     pub stacks: BTreeMap<usize, Vec<Vec<u8>>>,
+    /// How far the panic stacks that were used were used.
+    pub panic_stacks: Vec<StackUse>,
+}
+
+/// How far down a stack was used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StackUse {
+    /// Whose.
+    pub cpu: usize,
+    /// Bytes that were used at most.
+    pub used: u64,
+    /// Bytes that it has.
+    pub size: u64,
 }
 
 struct Look {
@@ -151,6 +170,7 @@ impl Inspection {
         }
         let owner_at = owner_at(session, target, &first)?;
         let stacks = stacks(session, target, &first, number)?;
+        let panic_stacks = panic_stacks(session, target, &first, number)?;
         session.ask("cont", Value::Null)?;
         session.let_run(BETWEEN);
         let second = look(session, target, &format!("hold{number}-later"))?;
@@ -163,6 +183,7 @@ impl Inspection {
             registers_later: second.registers,
             owner_at,
             stacks,
+            panic_stacks,
         })
     }
 
@@ -244,6 +265,41 @@ fn stacks(
     Ok(all)
 }
 
+/// Measures the panic stacks that were used at all.
+fn panic_stacks(session: &mut Session, target: &Target, look: &Look, number: usize) -> Result<Vec<StackUse>> {
+    let (Some((_, shift)), Some(Ok(record))) =
+        (&target.writable, look.record.as_deref().map(RecordView::parse))
+    else {
+        return Ok(Vec::new());
+    };
+    let table = save(session, target.panic_stacks, &format!("hold{number}-panic-stacks.bin"))?;
+    let table: Vec<u64> = words(&table.unwrap_or_default(), record.big_endian()).collect();
+    let mut uses = Vec::new();
+    for (place, range) in table.chunks_exact(2).enumerate() {
+        let size = range[1].saturating_sub(range[0]);
+        if range[0] == 0 || size > MOST_STACK {
+            continue;
+        }
+        let piece = Piece { physical: range[0].wrapping_add(*shift), bytes: size as usize };
+        let name = format!("hold{number}-panic-stack{}-{}.bin", place / 2, place % 2);
+        let bytes = save(session, Some(piece), &name)?.unwrap_or_default();
+        let used = used(&bytes);
+        if used > 0 {
+            uses.push(StackUse { cpu: place / 2, used, size });
+        }
+    }
+    Ok(uses)
+}
+
+/// More than any panic stack has.
+const MOST_STACK: u64 = 1 << 20;
+
+/// Bytes of a stack from the lowest one that was used to the top.
+fn used(stack: &[u8]) -> u64 {
+    let unused = stack.chunks_exact(8).take_while(|word| **word == UNUSED).count() * 8;
+    (stack.len() - unused) as u64
+}
+
 fn look(session: &mut Session, target: &Target, name: &str) -> Result<Look> {
     session.ask("stop", Value::Null)?;
     let record = save(session, target.record, &format!("{name}-record.bin"))?;
@@ -274,6 +330,15 @@ mod tests {
         assert_eq!(physical_in("gpa: 0x42115b6\r\n"), Some(0x0421_15b6));
         assert_eq!(physical_in("Unmapped\r\n"), None);
         assert_eq!(physical_in("unknown command: 'gva2gpa'"), None);
+    }
+
+    #[test]
+    fn a_stack_is_used_from_its_top_down() {
+        let stack =
+            |words: &[&[u8; 8]]| words.iter().flat_map(|word| word.iter().copied()).collect::<Vec<_>>();
+        assert_eq!(used(&stack(&[&UNUSED, &UNUSED])), 0);
+        assert_eq!(used(&stack(&[&UNUSED, b"a frame.", &UNUSED, b"a frame."])), 24);
+        assert_eq!(used(&stack(&[b"a frame.", &UNUSED])), 16);
     }
 
     #[test]

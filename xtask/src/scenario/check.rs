@@ -69,12 +69,13 @@ impl Expect {
         if let Some(state) = &self.cpu_states {
             known("cpu_states", state, "state", state, names!(CpuState))?;
         }
-        for (key, table) in [("cpu_state", &self.cpu_state), ("rung", &self.rung)] {
+        let tables = [("cpu_state", &self.cpu_state), ("own_state", &self.own_state), ("rung", &self.rung)];
+        for (key, table) in tables {
             if let Some(odd) = table.keys().find(|cpu| cpu.parse::<usize>().is_err()) {
                 return mistake(key, None, format!("`{odd}` is not the number of a CPU"));
             }
         }
-        for state in self.cpu_state.values() {
+        for state in self.cpu_state.values().chain(self.own_state.values()) {
             known("cpu_state", state, "state", state, names!(CpuState))?;
         }
         for rung in self.rung.values() {

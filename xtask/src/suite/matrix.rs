@@ -57,7 +57,7 @@ impl Matrix {
             ..RunArgs::default()
         };
         for (column, &cpus) in machine.suite.cpus.iter().enumerate() {
-            let all = full || cpus == machine.cpus.default;
+            let all = full || (cpus == machine.cpus.default && !scenario.suite.sample);
             let one = pairs[(number + column) % pairs.len()];
             for &pair in if all { pairs.as_slice() } else { std::slice::from_ref(&one) } {
                 self.add(machine, scenario, &args(cpus, pair))?;

@@ -83,10 +83,16 @@ fn row_table(machines: &[Machine], scenarios: &[Scenario]) -> String {
         format!("| row | scenario | what happens | {} |", names.join(" | ")),
         format!("|---|---|---|{}", "---|".repeat(names.len())),
     ];
-    let mut rows: Vec<(u32, &Scenario)> =
-        scenarios.iter().flat_map(|scenario| scenario.rows.iter().map(move |row| (*row, scenario))).collect();
-    rows.sort_by_key(|(row, _)| *row);
+    let mut rows: Vec<(Option<u32>, &Scenario)> = Vec::new();
+    for scenario in scenarios.iter().filter(|scenario| scenario.staging.is_some()) {
+        rows.extend(scenario.rows.iter().map(|row| (Some(*row), scenario)));
+        if scenario.rows.is_empty() {
+            rows.push((None, scenario));
+        }
+    }
+    rows.sort_by_key(|(row, _)| row.unwrap_or(u32::MAX));
     for (row, scenario) in rows {
+        let row = row.map_or("–".to_owned(), |row| row.to_string());
         let staged: Vec<_> = names.iter().map(|name| scenario.staged_on(name)).collect();
         let (name, summary) = (&scenario.name, &scenario.summary);
         lines.push(format!("| {row} | `{name}` | {summary} | {} |", staged.join(" | ")));

@@ -57,6 +57,9 @@ pub fn states(name: &'static str, facts: &Facts) -> Check {
         if by_itself != by_owner && by_owner != CpuState::Missing.name() {
             faults.push(format!("CPU {cpu} is {by_owner} to the owner and {by_itself} to itself"));
         }
+        if let Some(wanted) = expect.own_state.get(&cpu.to_string()).filter(|wanted| *wanted != by_itself) {
+            faults.push(format!("CPU {cpu} says that it is {by_itself}, not {wanted}"));
+        }
         faults.extend(wrong_rung(facts, &slot));
         let event = facts
             .evidence
@@ -68,12 +71,20 @@ pub fn states(name: &'static str, facts: &Facts) -> Check {
             Some(state) => {
                 faults.push(format!("CPU {cpu} is {by_owner} in the record, {state} in the events"))
             }
+            // An owner from which the panic was taken is missing by that.
+            None if taken_from(facts, cpu) && by_owner == CpuState::Missing.name() => {}
             None => faults.push(format!("no event says how CPU {cpu} stopped")),
         }
     }
     let seen: Vec<_> = seen.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let good = if seen.is_empty() { "no other CPU".into() } else { seen.join(", ") };
     Check::without_faults(name, "every CPU in its expected state", faults, good)
+}
+
+/// Whether another CPU took the panic from this one.
+fn taken_from(facts: &Facts, cpu: usize) -> bool {
+    let mut owners = facts.evidence.log.all(Stream::Panic, "owner");
+    owners.any(|event| event.number("from") == Some(cpu as u64) && event.text("why") == "takeover")
 }
 
 fn wrong_rung(facts: &Facts, slot: &CpuSlot) -> Option<String> {
@@ -106,7 +117,7 @@ pub fn parked_pc(name: &'static str, facts: &Facts) -> Check {
     let mut looked = 0;
     for text in [&inspection.registers, &inspection.registers_later] {
         let counters = program_counters(text, &facts.machine.registers);
-        for slot in parked(&record) {
+        for slot in stays(&record) {
             // A warden polls until the owner has left: anywhere in kernel text but in the load.
             let watches = !matches!(slot.role(), Some(Role::None));
             match counters.get(&slot.cpu) {
@@ -163,7 +174,7 @@ pub fn heartbeats(name: &'static str, facts: &Facts) -> Check {
     };
     let later = inspection.record_later.as_deref().map(RecordView::parse);
     let Some(Ok(later)) = later else { return Check::fail(name, expected, "no second look") };
-    if record.word(header::STOPPED_AT) == 0 {
+    if facts.cpus > 1 && record.word(header::STOPPED_AT) == 0 {
         return facts.missing(name, "the clock at the end of the stop in the record");
     }
     let mut faults = Vec::new();
@@ -187,6 +198,13 @@ pub fn heartbeats(name: &'static str, facts: &Facts) -> Check {
 /// Slots of the CPUs that the owner saw parked.
 pub fn parked<'r>(record: &RecordView<'r>) -> impl Iterator<Item = CpuSlot<'r>> + use<'r> {
     record.slots().filter(|slot| slot.owner_state() == Some(CpuState::Parked))
+}
+
+/// Slots of the CPUs that have acknowledged the stop, in time or not: they stay where they are (P6).
+pub fn stays<'r>(record: &RecordView<'r>) -> impl Iterator<Item = CpuSlot<'r>> + use<'r> {
+    record
+        .slots()
+        .filter(|slot| slot.owner_state() == Some(CpuState::Parked) || slot.state() == Some(CpuState::Parked))
 }
 
 /// Every parked CPU saved its registers, of a moment when it did its work.
@@ -295,4 +313,25 @@ pub fn witness(name: &'static str, facts: &Facts) -> Check {
         faults.push(format!("none of {at_work} CPUs could be looked at"));
     }
     Check::without_faults(name, expected, faults, format!("right on {looked} of {looked} at work"))
+}
+
+/// Parts of a panic stack, of four, that may be used: what is left is for what no run has shown.
+const STACK_QUARTERS: u64 = 3;
+
+/// How far down the panic path has used its stacks, as the runner read them out of memory.
+pub fn panic_stack(name: &'static str, facts: &Facts) -> Check {
+    let expected = format!("at most {STACK_QUARTERS} quarters of a panic stack in use");
+    let Some(inspection) = facts.inspection() else { return not_seen(name) };
+    let uses = &inspection.panic_stacks;
+    if uses.is_empty() {
+        return Check::fail(name, expected, "none was used, or they were not measured");
+    }
+    let faults = uses
+        .iter()
+        .filter(|stack| stack.used * 4 > stack.size * STACK_QUARTERS)
+        .map(|stack| format!("CPU {}: {} of {} bytes", stack.cpu, stack.used, stack.size))
+        .collect();
+    let most = uses.iter().max_by_key(|stack| stack.used * 1024 / stack.size.max(1));
+    let most = most.map_or_else(String::new, |stack| format!("{} of {} bytes", stack.used, stack.size));
+    Check::without_faults(name, &expected, faults, most)
 }

@@ -192,7 +192,7 @@ pub const NAMES: [&str; CHECKS.len()] = {
 
 type Judge = fn(&'static str, &Facts) -> Check;
 
-const CHECKS: [(&str, Judge); 22] = [
+const CHECKS: [(&str, Judge); 23] = [
     ("events", stream::events),
     ("ending", stream::ending),
     ("config", stream::config),
@@ -215,6 +215,7 @@ const CHECKS: [(&str, Judge); 22] = [
     ("witness", cpus::witness),
     ("locks", locks::locks),
     ("store", store::store),
+    ("panic-stack", cpus::panic_stack),
 ];
 
 /// Judges a run.

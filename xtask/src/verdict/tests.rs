@@ -136,6 +136,22 @@ fn claim() {
 }
 
 #[test]
+fn panic_stack() {
+    red(|run| run.panic_stacks[0].used += 8, &["panic-stack"]);
+    red(|run| run.panic_stacks.clear(), &["panic-stack"]);
+}
+
+#[test]
+fn what_a_cpu_says_of_itself_in_the_end() {
+    let expect = |run: &mut Run, state: &str| {
+        let line = format!("owner = 0\nown_state = {{ 1 = \"{state}\" }}");
+        run.scenario = run.scenario.replace("owner = 0", &line);
+    };
+    red(|run| expect(run, "parked"), &[]);
+    red(|run| expect(run, "online"), &["cpu-states"]);
+}
+
+#[test]
 fn steps() {
     let verdict = red(|run| run.say("end", "outcome", "skipped"), &["steps"]);
     let found = &verdict.red().next().unwrap().found;

@@ -12,6 +12,7 @@ use crash_record::store::StoreEntry;
 
 use crate::events::EventLog;
 use crate::explain::Bound;
+use crate::qemu::inspect::StackUse;
 use crate::scenario::{Kexec, Scenario};
 use crate::store::{Before, File, tests::records};
 use crate::verdict::*;
@@ -188,6 +189,8 @@ pub struct Run {
     pub outside: Vec<u8>,
     pub owner_at: Option<u64>,
     pub stacks: BTreeMap<usize, Vec<Vec<u8>>>,
+    /// How far the panic stacks were used.
+    pub panic_stacks: Vec<StackUse>,
     pub ended: Ended,
     pub shutdowns: Vec<String>,
     pub stop: Stop,
@@ -259,6 +262,7 @@ impl Run {
             outside: vec![0; layout::MAX_SLOTS * 4],
             owner_at: Some(0x10a00),
             stacks: BTreeMap::new(),
+            panic_stacks: vec![StackUse { cpu: 0, used: 3 << 10, size: 4 << 10 }],
             ended: Ended::Exit(33),
             shutdowns: Vec::new(),
             stop: Stop::IpiNmi,
@@ -350,6 +354,7 @@ impl Run {
             registers_later: self.registers.clone(),
             owner_at: self.owner_at,
             stacks: self.stacks.clone(),
+            panic_stacks: self.panic_stacks.clone(),
         };
         let evidence = Evidence {
             log,
