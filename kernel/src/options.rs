@@ -364,7 +364,7 @@ mod tests {
         let line = "panic.kexec=post run.nonce=00ff run.hold=5000 test.panic=stack-overflow test.cpu=2 \
                     test.delay=1 test.spin=3 test.notifier=inform:panic test.notifier=pre-reboot:null \
                     test.nmi=1:late test.step=stop:hang test.image=none test.hammer=enter test.section=250 \
-                    capture.record=0x1000,0xf000";
+                    test.store=5 capture.record=0x1000,0xf000";
         let (options, complaints) = parse(line);
         assert_eq!(complaints, [] as [String; 0]);
         assert_eq!(options.config.kexec, KexecMode::Post);

@@ -49,7 +49,7 @@ pub fn run(
     let built = stamp(kernel);
     let symbols = Symbols::read(kernel)?;
     let bound = explain::bound(workspace, plan)?;
-    let target = Target::find(&symbols, &plan.machine);
+    let target = Target::find(&symbols, &plan.machine).awaiting(&plan.expect);
     let folder = Folder::create(workspace, &plan.machine.name, &plan.scenario.name, nonce)?;
     let paste_line = plan.paste_line(kernel, folder.path(), nonce);
     folder.write("qemu.txt", &format!("{paste_line}\n"))?;

@@ -8,13 +8,14 @@ use std::time::Duration;
 use anyhow::Result;
 use crash_record::event::Stream;
 use crash_record::layout;
-use crash_record::names::Role;
+use crash_record::names::{CpuState, Role};
 use crash_record::view::RecordView;
 use serde_json::{Value, json};
 
 use super::session::Session;
 use crate::error::{Classed, unexpected};
 use crate::machine::{Machine, Registers};
+use crate::scenario::Expect;
 use crate::symbols::Symbols;
 use crate::verdict::cpus;
 
@@ -51,6 +52,8 @@ pub struct Target {
     record: Option<Piece>,
     outside: Option<Piece>,
     panic_stacks: Option<Piece>,
+    /// CPUs that are to park in the end, whatever the owner made of them.
+    late: Vec<usize>,
     park: Option<(Range<u64>, Registers)>,
     /// Writable memory of the image, and what turns an address in it into a physical one.
     writable: Option<(Range<u64>, u64)>,
@@ -70,9 +73,17 @@ impl Target {
             registers: Some(machine.registers.clone()),
             record: piece(RECORD, layout::RECORD_BYTES),
             outside: piece(OUTSIDE, layout::MAX_SLOTS * 4),
+            late: Vec::new(),
             panic_stacks: piece(PANIC_STACKS, layout::MAX_SLOTS * 4 * 8),
             park: symbols.range("park").map(|park| (park, machine.registers.clone())),
         }
+    }
+
+    /// Waits for the CPUs that a scenario expects to park after their time.
+    pub fn awaiting(mut self, expect: &Expect) -> Self {
+        let parked = expect.own_state.iter().filter(|(_, state)| *state == CpuState::Parked.name());
+        self.late = parked.filter_map(|(cpu, _)| cpu.parse().ok()).collect();
+        self
     }
 
     /// Where a CPU's stack lies, from its saved stack pointer up.
@@ -99,6 +110,11 @@ impl Target {
         let (Some((park, format)), Some(record)) = (&self.park, &look.record) else { return true };
         let Ok(record) = RecordView::parse(record) else { return true };
         let counters = cpus::program_counters(&look.registers, format);
+        let parked =
+            |cpu| record.slots().any(|slot| slot.cpu == cpu && slot.state() == Some(CpuState::Parked));
+        if !self.late.iter().all(|cpu| parked(*cpu)) {
+            return false;
+        }
         cpus::stays(&record)
             .filter(|slot| slot.role() == Some(Role::None))
             .all(|slot| counters.get(&slot.cpu).is_none_or(|pc| park.contains(pc)))
