@@ -2,7 +2,8 @@
 //!
 //! Every scenario on every machine: with the machine's own number of CPUs and every value of both
 //! axes; with each other number of CPUs and one pair of values, another one for each scenario, so
-//! that all pairs are met; and, where the scenario says so, on the other firmwares and accelerators.
+//! that all pairs are met; and, where the scenario says so, on the other firmwares and accelerators. A
+//! scenario that is a sample has one pair of values with every number of CPUs.
 //! `--full` runs the whole product instead.
 
 use anyhow::Result;
