@@ -1,6 +1,6 @@
 //! Who decides at a choice.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::MAX_CPUS;
@@ -78,6 +78,11 @@ impl Chooser {
         changes.sort_unstable();
         let eager = random.draw() as u8;
         Chooser::Priority(ByPriority { random, priorities, changes, passed: 0, points: 0, eager })
+    }
+
+    /// Whether a replay has ended before its choices did: they belong to something else.
+    pub fn left_over(&self) -> bool {
+        matches!(self, Chooser::Replay(schedule, at) if *at < schedule.0.len())
     }
 
     /// A quick look: could anything but going on be wanted at this point? `everybody`: other CPUs could
@@ -232,7 +237,8 @@ impl ByPriority {
 pub struct Exhaustive {
     path: Vec<(u8, u8)>,
     at: usize,
-    visited: HashSet<u64, BuildHasherDefault<Same>>,
+    /// The states seen, with the most early switches that were left at one.
+    visited: HashMap<u64, u8, BuildHasherDefault<Same>>,
     remember: bool,
     /// Choices met.
     pub choices: u64,
@@ -288,9 +294,14 @@ impl Exhaustive {
             return Some((*chosen).into());
         }
         self.choices += 1;
-        if self.remember && !self.visited.insert(world.state(everybody)) {
-            self.pruned += 1;
-            return None;
+        if self.remember {
+            let left = world.preemptions_left;
+            let seen = self.visited.insert(world.state(everybody), left);
+            if let Some(most) = seen.filter(|most| *most >= left) {
+                self.visited.insert(world.state(everybody), most);
+                self.pruned += 1;
+                return None;
+            }
         }
         self.path.push((0, actions.len() as u8));
         self.at += 1;

@@ -21,7 +21,7 @@ pub struct Searched {
     /// Runs given up since their future was known.
     pub pruned: u64,
     /// Locations that CPUs share.
-    pub shared: u32,
+    pub shared: usize,
     /// Everything was seen.
     pub complete: bool,
     /// Wall time.
@@ -30,6 +30,19 @@ pub struct Searched {
     pub ends: BTreeMap<String, u64>,
     /// The first run that broke a promise.
     pub failure: Option<Outcome>,
+}
+
+impl std::fmt::Display for Searched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let complete = if self.complete { "complete" } else { "NOT COMPLETE" };
+        let (runs, states, pruned, seconds) = (self.runs, self.states, self.pruned, self.took.as_secs_f64());
+        write!(
+            f,
+            "{complete}, {runs} runs, {states} states, {pruned} runs pruned, {} shared locations, {} ends, {seconds:.1} s",
+            self.shared,
+            self.ends.len()
+        )
+    }
 }
 
 /// Finds out which locations are shared, by some runs that switch anywhere.

@@ -1,8 +1,9 @@
 //! What the scheduler knows about memory: which locations are shared, and a hash of what they hold.
 //!
-//! An operation on a location that only one CPU touches in a run commutes with everything that others
-//! do: a switch before it leads nowhere new. Which locations are shared is found out by running; the
-//! set only grows, and an exhaustive search starts again when it did.
+//! A read of a location that no other CPU writes in a run, and a write to one that no other CPU touches,
+//! commute with everything that others do: a switch before them leads nowhere new. Which operations are
+//! not like that is found out by running; the sets only grow, and an exhaustive search starts again
+//! when they did.
 
 use crate::MAX_CPUS;
 use crate::random::mix;
@@ -22,17 +23,19 @@ pub enum Watched {
 
 #[derive(Clone, Copy, Default)]
 struct Info {
-    /// CPUs that touched it in this run, a bit each; the highest bit: somebody wrote.
-    touched: u8,
-    /// CPUs that read it since their last wait, a bit each.
+    /// CPUs that read it in this run, a bit each.
+    reads: u8,
+    /// CPUs that wrote it in this run.
+    writes: u8,
+    /// CPUs that read it since their last wait.
     readers: u8,
-    /// It is shared.
-    shared: bool,
+    /// CPUs whose reads of it depend on what others do in the same run.
+    dependent_reads: u8,
+    /// CPUs whose writes to it do.
+    dependent_writes: u8,
     /// Place + 1 in `watched`.
     watched: u16,
 }
-
-const WROTE: u8 = 0x80;
 
 /// The locations of a machine, by dense numbers: offset from its start in units of four bytes.
 pub struct Memory {
@@ -40,15 +43,14 @@ pub struct Memory {
     infos: Vec<Info>,
     touched: Vec<u32>,
     watched: Vec<Watched>,
-    shared: u32,
     read: [Vec<u32>; MAX_CPUS],
     /// For each CPU a hash of what it read since its last wait.
     pub read_hash: [u64; MAX_CPUS],
     /// What is shared is settled: a run's points do not depend on the runs before it.
     pub frozen: bool,
-    /// A location turned out to be shared in this run.
+    /// In this run an operation turned out to depend on another CPU's.
     pub grown: bool,
-    /// Hash of the shared locations; 0 at the start of a run.
+    /// Hash of what the locations hold; 0 at the start of a run.
     pub hash: u64,
 }
 
@@ -60,7 +62,6 @@ impl Memory {
             infos: vec![Info::default(); bytes.div_ceil(4)],
             touched: Vec::with_capacity(bytes / 4),
             watched: Vec::new(),
-            shared: 0,
             read: std::array::from_fn(|_| Vec::with_capacity(bytes / 4)),
             read_hash: [0; MAX_CPUS],
             frozen: false,
@@ -87,38 +88,51 @@ impl Memory {
         (place != 0).then(|| self.watched[place as usize - 1])
     }
 
-    /// Whether it is shared.
-    pub fn shared(&self, id: u32) -> bool {
-        self.infos[id as usize].shared
+    /// Whether an operation of `cpu` on this location may depend on one of another CPU.
+    pub fn shared(&self, id: u32, cpu: usize, writes: bool) -> bool {
+        let info = &self.infos[id as usize];
+        let dependent = if writes { info.dependent_writes } else { info.dependent_reads };
+        dependent & (1 << cpu) != 0
     }
 
-    /// Shared locations.
-    pub fn count(&self) -> u32 {
-        self.shared
+    /// Locations with operations that depend on those of other CPUs.
+    pub fn count(&self) -> usize {
+        self.infos.iter().filter(|info| info.dependent_reads | info.dependent_writes != 0).count()
     }
 
-    /// Forgets which locations are shared.
+    /// Forgets what depends on what.
     pub fn forget(&mut self) {
-        self.infos.iter_mut().for_each(|info| info.shared = false);
-        self.shared = 0;
+        for info in &mut self.infos {
+            (info.dependent_reads, info.dependent_writes) = (0, 0);
+        }
     }
 
     /// `cpu` touches a location.
-    pub fn touch(&mut self, id: u32, cpu: usize, writes: bool) {
+    pub fn touch(&mut self, id: u32, cpu: usize, reads: bool, writes: bool) {
         let info = &mut self.infos[id as usize];
-        let bits = (1 << cpu) | if writes { WROTE } else { 0 };
-        if info.touched & bits == bits {
+        let bit = 1 << cpu;
+        let news = (reads && info.reads & bit == 0) || (writes && info.writes & bit == 0);
+        if !news {
             return;
         }
-        if info.touched == 0 {
+        if info.reads | info.writes == 0 {
             self.touched.push(id);
         }
-        info.touched |= bits;
-        let cpus = info.touched & !WROTE;
-        if !info.shared && !self.frozen && info.touched & WROTE != 0 && cpus & (cpus - 1) != 0 {
-            self.shared += 1;
-            info.shared = true;
-            self.grown = true;
+        info.reads |= if reads { bit } else { 0 };
+        info.writes |= if writes { bit } else { 0 };
+        if self.frozen {
+            return;
+        }
+        // A CPU's reads depend on the writes of others, its writes on all that others do.
+        let of_others = |set: u8, cpu: usize| set & !(1 << cpu) != 0;
+        for cpu in 0..MAX_CPUS {
+            let bit = 1 << cpu;
+            let (reads, writes) = (info.reads & bit, info.writes & bit);
+            let reads = if of_others(info.writes, cpu) { reads } else { 0 };
+            let writes = if of_others(info.reads | info.writes, cpu) { writes } else { 0 };
+            self.grown |= reads & !info.dependent_reads != 0 || writes & !info.dependent_writes != 0;
+            info.dependent_reads |= reads;
+            info.dependent_writes |= writes;
         }
     }
 
@@ -159,7 +173,8 @@ impl Memory {
     /// A new run.
     pub fn reset(&mut self) {
         for id in self.touched.drain(..) {
-            self.infos[id as usize].touched = 0;
+            let info = &mut self.infos[id as usize];
+            (info.reads, info.writes) = (0, 0);
         }
         for cpu in 0..MAX_CPUS {
             self.waited(cpu);

@@ -63,6 +63,9 @@ impl Lab {
         // SAFETY: the machine and the world were just reset, and the exclusive borrow of this lab keeps
         // everybody else away.
         unsafe { scheduler::run(&raw mut *self.world) };
+        if self.world.chooser.left_over() {
+            self.world.end = Some(End::Abandoned);
+        }
         self.world.judge();
         &mut self.world
     }

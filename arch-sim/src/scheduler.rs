@@ -20,6 +20,8 @@ use crate::world::{End, LEAP_NS, Status, TICK_NS, World, current, install, with}
 use crate::{MAX_CPUS, trap, workload};
 
 const STACK_BYTES: usize = 512 * 1024;
+/// More of a stack than a run uses.
+const USED_BYTES: usize = 64 * 1024;
 
 thread_local! {
     static YIELDERS: Cell<[*const Yielder<(), ()>; MAX_CPUS]> = const { Cell::new([std::ptr::null(); MAX_CPUS]) };
@@ -123,7 +125,8 @@ impl World {
             return None;
         }
         let id = self.memory.id(operation.address);
-        let shared = !self.reduce || id.is_some_and(|id| self.memory.shared(id));
+        let writes = operation.access != Access::Load;
+        let shared = !self.reduce || id.is_some_and(|id| self.memory.shared(id, self.current, writes));
         self.interested(shared)
     }
 
@@ -142,7 +145,7 @@ impl World {
         self.last = Some(id);
         let me = self.current;
         let (reads, writes) = (operation.access != Access::Store, operation.access != Access::Load);
-        self.memory.touch(id, me, writes);
+        self.memory.touch(id, me, reads, writes);
         if writes && old != new {
             if self.hashing {
                 self.memory.change(id, old, new);
@@ -248,54 +251,100 @@ impl World {
     }
 }
 
-fn before(operation: &Operation) {
-    if let Some(Some(everybody)) = with(|world| world.arrive(operation)) {
-        schedule(everybody, false);
+/// Calls host code from the stack of a simulated CPU, a little apart from what lies there: so that
+/// [`clear`] gets all that it leaves behind.
+#[inline(never)]
+fn apart<A, R>(work: fn(A) -> R, argument: A) -> R {
+    std::hint::black_box(&[0u64; 16]);
+    std::hint::black_box(work)(argument)
+}
+
+/// Clears what earlier calls left below this CPU's stack pointer: frames to come have bytes that nobody
+/// writes, and what is in them must not tell equal states apart.
+#[inline(never)]
+fn clear() {
+    // More than the deepest of what runs between two points.
+    std::hint::black_box(&[0u64; 512]);
+}
+
+/// What is to be done at a point.
+#[derive(Clone, Copy, Default)]
+struct Point {
+    /// A state's hash matters.
+    hashing: bool,
+    wanted: bool,
+    everybody: bool,
+}
+
+impl Point {
+    fn new(world: &World, wanted: Option<bool>) -> Point {
+        Point { hashing: world.hashing, wanted: wanted.is_some(), everybody: wanted == Some(true) }
     }
-    scrub();
+
+    #[inline(always)]
+    fn pass(self) {
+        if self.hashing {
+            clear();
+        }
+        if self.wanted {
+            schedule(self.everybody, false, self.hashing);
+            if self.hashing {
+                clear();
+            }
+        }
+    }
+}
+
+fn before(operation: &Operation) {
+    fn arrives(operation: &Operation) -> Point {
+        let look = |world: &mut World| {
+            let wanted = world.arrive(operation);
+            Point::new(world, wanted)
+        };
+        with(look).unwrap_or_default()
+    }
+    apart(arrives, operation).pass();
 }
 
 fn after(operation: &Operation, old: u64, new: u64) {
-    with(|world| world.depart(operation, old, new));
-    scrub();
-}
-
-/// Clears what earlier calls left below this CPU's stack pointer, where a state's hash matters: frames to
-/// come have bytes that nobody writes, and what is in them must not tell equal states apart.
-fn scrub() {
-    #[inline(never)]
-    fn clear() {
-        // More than the deepest of what runs between two points.
-        std::hint::black_box(&[0u64; 512]);
+    fn departs((operation, old, new): (&Operation, u64, u64)) -> Point {
+        let look = |world: &mut World| {
+            world.depart(operation, old, new);
+            Point::new(world, None)
+        };
+        with(look).unwrap_or_default()
     }
-    if with(|world| world.hashing) == Some(true) {
-        clear();
-    }
+    apart(departs, (operation, old, new)).pass();
 }
 
 /// A HAL call. `shared`: others can notice it.
 pub fn hal_call(shared: bool) {
-    let interested = with(|world| {
-        world.point += 1;
-        world.interested(shared || !world.reduce)
-    });
-    if let Some(Some(everybody)) = interested {
-        schedule(everybody, false);
+    fn calls(shared: bool) -> Point {
+        let look = |world: &mut World| {
+            world.point += 1;
+            let wanted = world.interested(shared || !world.reduce);
+            Point::new(world, wanted)
+        };
+        with(look).unwrap_or_default()
     }
-    scrub();
+    apart(calls, shared).pass();
 }
 
 /// Asks the scheduler; comes back when it is this CPU's turn, in a wait also after a signal.
 ///
 /// The decision itself is made on the host's stack, so that what lies on a CPU's stack is that CPU's
 /// state and little else.
-fn schedule(everybody: bool, waits: bool) {
-    loop {
-        let me = with(|world| {
+fn schedule(everybody: bool, waits: bool, hashing: bool) {
+    fn asks(everybody: bool) -> usize {
+        let look = |world: &mut World| {
             world.everybody = everybody;
             world.current
-        });
-        if !suspend(me.unwrap_or(0)) || waits {
+        };
+        with(look).unwrap_or(0)
+    }
+    loop {
+        let me = apart(asks, everybody);
+        if !suspend(me, hashing) || waits {
             return;
         }
     }
@@ -303,13 +352,22 @@ fn schedule(everybody: bool, waits: bool) {
 
 /// Gives the host thread back to [`run`]; comes back when this CPU runs again. True if it took a
 /// signal first.
-fn suspend(me: usize) -> bool {
+fn suspend(me: usize, hashing: bool) -> bool {
+    fn mark((me, here): (usize, usize)) {
+        with(|world| world.cpus[me].sp = here);
+    }
+    fn signal((): ()) -> Option<Action> {
+        with(|world| world.deliver.take()).flatten()
+    }
     let here = 0u8;
-    with(|world| world.cpus[me].sp = std::ptr::from_ref(&here).addr());
+    apart(mark, (me, std::ptr::from_ref(&here).addr()));
+    if hashing {
+        clear();
+    }
     let yielder = YIELDERS.get()[me];
     // SAFETY: the yielder of the coroutine that is executing this very call; it lives as long.
     unsafe { (*yielder).suspend(()) };
-    match with(|world| world.deliver.take()).flatten() {
+    match apart(signal, ()) {
         Some(action) => {
             deliver(me, action);
             true
@@ -345,23 +403,34 @@ fn deliver(me: usize, action: Action) {
 }
 
 fn wait(status: Status) {
-    with(|world| {
-        world.point += 1;
-        let it = world.me();
-        it.status = status;
-    });
-    schedule(true, true);
-    with(|world| {
-        let it = world.me();
-        it.status = Status::Ready;
-        if status == Status::Waiting {
-            it.dirty = false;
-            it.turns = it.turns.saturating_add(1);
-            let me = world.current;
-            world.memory.waited(me);
-        }
-    });
-    scrub();
+    fn begins(status: Status) -> bool {
+        let look = |world: &mut World| {
+            world.point += 1;
+            world.me().status = status;
+            world.hashing
+        };
+        with(look).unwrap_or(false)
+    }
+    fn ends(status: Status) -> Point {
+        let look = |world: &mut World| {
+            let it = world.me();
+            it.status = Status::Ready;
+            if status == Status::Waiting {
+                it.dirty = false;
+                it.turns = it.turns.saturating_add(1);
+                let me = world.current;
+                world.memory.waited(me);
+            }
+            Point::new(world, None)
+        };
+        with(look).unwrap_or_default()
+    }
+    let hashing = apart(begins, status);
+    if hashing {
+        clear();
+    }
+    schedule(true, true, hashing);
+    apart(ends, status).pass();
 }
 
 /// A polite iteration of a busy wait: others' turn, until something that this CPU looked at since the
@@ -395,7 +464,7 @@ pub fn leave(end: End) -> ! {
         world.finish(end);
     });
     loop {
-        suspend(me);
+        suspend(me, false);
     }
 }
 
@@ -426,10 +495,16 @@ pub(crate) unsafe fn run(world: *mut World) {
         let stack = STACKS
             .with(|stacks| stacks.borrow_mut()[cpu].take())
             .unwrap_or_else(|| DefaultStack::new(STACK_BYTES).expect("memory for a coroutine's stack"));
-        with(|world| {
-            let top = stack.base().get();
+        let top = stack.base().get();
+        let hashing = with(|world| {
             (world.cpus[cpu].top, world.cpus[cpu].sp) = (top, top);
+            world.hashing
         });
+        if hashing == Some(true) {
+            // What the last run left there would tell equal states apart.
+            // SAFETY: the topmost bytes of a stack that is larger, belongs to this function and is not in use.
+            unsafe { std::ptr::write_bytes((top - USED_BYTES) as *mut u8, 0, USED_BYTES) };
+        }
         *place = Some(Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
             let mut yielders = YIELDERS.get();
             yielders[cpu] = yielder;

@@ -346,11 +346,10 @@ impl World {
         Some(wrong)
     }
 
-    /// A number that stands for everything the future depends on.
+    /// A number that stands for everything the future depends on, but for how many early switches are left.
     pub fn state(&self, everybody: bool) -> u64 {
         let mut hash = mix(self.memory.hash, self.now);
-        let left =
-            [self.external_left, self.checks_left, self.ticks_left, self.leaps_left, self.preemptions_left];
+        let left = [self.external_left, self.checks_left, self.ticks_left, self.leaps_left];
         hash = mix(hash, left.iter().fold(0, |all, one| all << 8 | u64::from(*one)));
         hash = mix(hash, self.current as u64 | u64::from(everybody) << 8);
         hash = mix(hash, self.oracle.state());

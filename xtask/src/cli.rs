@@ -34,6 +34,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Check what the compiler cannot: dependency rules, the atomics facade, generated docs
     Tidy(TidyArgs),
+    /// Run the panic path on a simulated machine under many schedules, and judge every run
+    Simulate(SimulateArgs),
     /// Break the tree on purpose, patch by patch, and require that the named check goes red
     Mutants(MutantArgs),
 }
@@ -178,6 +180,32 @@ pub struct ExplainArgs {
     /// Text for the end of the kernel command line
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub append: Option<String>,
+}
+
+/// `cargo xtask simulate`
+#[derive(Clone, Debug, Default, Args)]
+pub struct SimulateArgs {
+    /// Where the random numbers start: decimal, or hexadecimal after 0x
+    #[arg(long, value_name = "S", default_value = "1")]
+    pub seed: String,
+    /// Random schedules to run
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub schedules: u64,
+    /// Only this row of the list of failure modes
+    #[arg(long, value_name = "R")]
+    pub row: Option<String>,
+    /// List the rows, and what the missing ones wait for
+    #[arg(long, conflicts_with_all = ["row", "replay", "exhaustive"])]
+    pub rows: bool,
+    /// One run again, with its timeline: the choices that a failing run printed with its seed
+    #[arg(long, value_name = "CHOICES", allow_hyphen_values = true)]
+    pub replay: Option<String>,
+    /// Every schedule of some small scenarios, instead of random ones
+    #[arg(long, conflicts_with_all = ["row", "replay"])]
+    pub exhaustive: bool,
+    /// Host threads (default: one for each CPU of this host)
+    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
 }
 
 /// `cargo xtask tidy`

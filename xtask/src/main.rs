@@ -14,6 +14,7 @@ mod report;
 mod run;
 mod scenario;
 mod setup;
+mod simulate;
 mod store;
 mod suite;
 mod symbols;
@@ -64,6 +65,7 @@ fn dispatch(workspace: &Workspace, command: &Command) -> anyhow::Result<()> {
         }
         Command::Explain(args) => explain::command(workspace, args),
         Command::Tidy(args) => tidy::run(workspace, args),
+        Command::Simulate(args) => simulate::command(workspace, args),
         Command::Mutants(args) => mutants::command(workspace, args),
     }
 }

@@ -9,17 +9,21 @@ use arch_sim::cases::{self, CASES, Status};
 use arch_sim::explore::{self, Hunted, Prey};
 use arch_sim::replay::Lab;
 use arch_sim::scenario::{Body, Scenario};
+use arch_sim::world::End;
 
 const HELP: &str = "\
 Runs the panic path on a simulated machine, under many schedules.
 
 simulate [--seed S] [--schedules N] [--jobs J] [--row R]   random schedules (default: seed 1, 100000)
-simulate --exhaustive [--seconds T]                         every schedule of some small scenarios
-simulate --rows                                             the rows of the list of failure modes
-simulate [--row R] --seed S --schedule CHOICES              one run again, with its timeline
-simulate --survey N                                         count violations by kind and go on
+simulate [--row R] --seed S --replay CHOICES               one run again, with its timeline
+simulate --rows                                            the rows of the list of failure modes
+simulate --exhaustive [--seconds T]                        every schedule of some small scenarios
+simulate [--row R] --expect P [--median K]                 0 if a run breaks promise P: negative controls;
+                                                           after how many schedules, the median of K hunts
+simulate [--row R] --survey N                              counts violations by kind and goes on
 
-A seed is decimal, or hexadecimal after 0x.
+A seed is decimal, or hexadecimal after 0x. P is P1 to P9, or `row`: what a row wants beyond the promises.
+Exit codes: 0 as expected, 1 not, 2 usage.
 ";
 
 #[derive(Default)]
@@ -29,8 +33,10 @@ struct Options {
     jobs: Option<u64>,
     seconds: Option<u64>,
     survey: Option<u64>,
+    median: Option<u64>,
     row: Option<String>,
-    schedule: Option<Schedule>,
+    expect: Option<String>,
+    replay: Option<Schedule>,
     rows: bool,
     exhaustive: bool,
 }
@@ -55,7 +61,10 @@ fn options() -> Result<Options, String> {
             "--seconds" => options.seconds = Some(number(&value()?)?),
             "--survey" => options.survey = Some(number(&value()?)?),
             "--row" => options.row = Some(value()?),
-            "--schedule" => options.schedule = Some(value()?.parse()?),
+            "--median" => options.median = Some(number(&value()?)?),
+            "--expect" => options.expect = Some(value()?),
+            "--replay" => options.replay = Some(value()?.parse()?),
+            "--help" => return Err(HELP.into()),
             "--rows" => options.rows = true,
             "--exhaustive" => options.exhaustive = true,
             _ => return Err(format!("{HELP}\nunknown: `{argument}`")),
@@ -64,8 +73,23 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
+/// Options that are left out of a replay would replay something else.
+fn checked(options: Options) -> Result<Options, String> {
+    if options.replay.is_some() && options.seed.is_none() && options.row.is_none() {
+        return Err("--replay wants the --seed that was printed with it (or a --row)".into());
+    }
+    if let Some(promise) = &options.expect
+        && !PROMISES.contains(&promise.as_str())
+    {
+        return Err(format!("--expect {promise}: there are {}", PROMISES.join(", ")));
+    }
+    Ok(options)
+}
+
+const PROMISES: [&str; 9] = ["P1", "P2", "P3", "P5", "P6", "P7", "P8", "P9", "row"];
+
 fn main() -> ExitCode {
-    let options = match options() {
+    let options = match options().and_then(checked) {
         Ok(options) => options,
         Err(what) => {
             eprintln!("{what}");
@@ -93,8 +117,10 @@ fn main() -> ExitCode {
         exhaustive(Duration::from_secs(options.seconds.unwrap_or(600)))
     } else if let Some(count) = options.survey {
         survey(prey, options.seed.unwrap_or(1), count)
-    } else if let Some(schedule) = &options.schedule {
+    } else if let Some(schedule) = &options.replay {
         again(prey, options.seed.unwrap_or(1), schedule)
+    } else if let Some(promise) = &options.expect {
+        expect(prey, &options, promise)
     } else {
         hunt(prey, &options)
     };
@@ -102,6 +128,9 @@ fn main() -> ExitCode {
 }
 
 fn rows() {
+    let count = |native: bool| {
+        CASES.iter().filter(|case| matches!(case.status, Status::Native(..)) == native).count()
+    };
     for case in CASES {
         match case.status {
             Status::Native(..) => println!("{:>4}  native                {}", case.id, case.title),
@@ -110,13 +139,49 @@ fn rows() {
             }
         }
     }
+    println!("{} native, {} pending", count(true), count(false));
+}
+
+/// Looks for a run that breaks this promise: after how many schedules, the median of some hunts.
+fn expect(prey: Prey, options: &Options, promise: &str) -> bool {
+    let most = options.schedules.unwrap_or(20_000);
+    let mut lab = Lab::new();
+    explore::prepare(&mut lab, prey);
+    let mut needed = Vec::new();
+    let mut also = std::collections::BTreeSet::new();
+    for base in 0..options.median.unwrap_or(1) {
+        let base = options.seed.unwrap_or(1) + base;
+        let found = (0..most).find(|number| {
+            let seed = explore::seed_of(base, *number);
+            let world = lab.run(&prey.scenario(seed), explore::chooser_of(seed));
+            prey.check(world);
+            let broken = &world.oracle.violations;
+            also.extend(broken.iter().map(|violation| violation.promise).filter(|other| *other != promise));
+            broken.iter().any(|violation| violation.promise == promise)
+        });
+        needed.push(found.map_or(u64::MAX, |number| number + 1));
+    }
+    needed.sort_unstable();
+    let median = needed[needed.len() / 2];
+    let also: Vec<_> = also.into_iter().collect();
+    let also = if also.is_empty() { String::new() } else { format!(" (also {})", also.join(", ")) };
+    if median == u64::MAX {
+        println!("{promise} holds in {most} schedules{also}");
+    } else {
+        println!("{promise} breaks after {median} schedules{also}");
+    }
+    median != u64::MAX
 }
 
 fn again(prey: Prey, seed: u64, schedule: &Schedule) -> bool {
     let mut lab = Lab::new();
     explore::prepare(&mut lab, prey);
     print!("{}", explore::explain(&mut lab, prey, seed, schedule));
-    lab.outcome().violations.is_empty()
+    let outcome = lab.outcome();
+    if outcome.end == End::Abandoned {
+        println!("this is not a schedule of this scenario, or not of this version of the code");
+    }
+    outcome.violations.is_empty() && outcome.end != End::Abandoned
 }
 
 fn survey(prey: Prey, base: u64, count: u64) -> bool {
@@ -134,7 +199,7 @@ fn survey(prey: Prey, base: u64, count: u64) -> bool {
         }
     }
     for (kind, (times, seed, schedule)) in &kinds {
-        println!("{times:7} × {kind}\n          --seed {seed:#x} --schedule {schedule}");
+        println!("{times:7} × {kind}\n          --seed {seed:#x} --replay {schedule}");
     }
     kinds.is_empty()
 }
@@ -162,9 +227,7 @@ fn hunt(prey: Prey, options: &Options) -> bool {
                         let total = done.fetch_add(so_far.runs - last, Relaxed) + so_far.runs - last;
                         last = so_far.runs;
                         if shows && job == 0 {
-                            let rate = total as f64 / start.elapsed().as_secs_f64();
-                            eprint!("\r{total} of {runs} schedules, {rate:.0}/s   ");
-                            let _ = std::io::stderr().flush();
+                            bar(total, runs, start.elapsed());
                         }
                         !stop.load(Relaxed)
                     });
@@ -181,6 +244,16 @@ fn hunt(prey: Prey, options: &Options) -> bool {
         eprintln!();
     }
     report(prey, base, &all, start.elapsed())
+}
+
+fn bar(done: u64, all: u64, took: Duration) {
+    const WIDTH: u64 = 30;
+    let full = (done * WIDTH / all.max(1)).min(WIDTH) as usize;
+    let rate = done as f64 / took.as_secs_f64().max(1e-9);
+    let left = (all - done.min(all)) as f64 / rate.max(1e-9);
+    let line = "#".repeat(full) + &"-".repeat(WIDTH as usize - full);
+    eprint!("\r[{line}] {done}/{all} schedules, {rate:.0}/s, {left:.0} s left   ");
+    let _ = std::io::stderr().flush();
 }
 
 fn report(prey: Prey, base: u64, all: &[Hunted], took: Duration) -> bool {
@@ -221,36 +294,30 @@ fn report(prey: Prey, base: u64, all: &[Hunted], took: Duration) -> bool {
         println!("FAILED {}: {}", violation.promise, violation.what);
     }
     let row = if let Prey::Row(case) = prey { format!("--row {} ", case.id) } else { String::new() };
-    println!("again: simulate {row}--seed {seed:#x} --schedule {}", outcome.schedule);
+    println!("again: cargo xtask simulate {row}--seed {seed:#x} --replay {}", outcome.schedule);
     false
 }
 
 fn exhaustive(most: Duration) -> bool {
     let two = Scenario::new(2);
+    let few = |preemptions, scenario| Scenario { preemptions: Some(preemptions), ..scenario };
+    let both = two.cpu(1, Body::Panics);
+    let three = Scenario::new(3);
     let scenarios = [
         ("2 CPUs, one panics", two),
-        ("2 CPUs, both panic", two.cpu(1, Body::Panics)),
+        ("2 CPUs, both panic", both),
         ("2 CPUs, one panics, the other starts", two.cpu(1, Body::Starts)),
         ("2 CPUs, one panics, an NMI anywhere", Scenario { external_nmis: 1, ..two }),
-        ("2 CPUs, both panic, an NMI anywhere", Scenario { external_nmis: 1, ..two.cpu(1, Body::Panics) }),
-        (
-            "3 CPUs, two panic, at most 3 preemptions",
-            Scenario { preemptions: Some(3), ..Scenario::new(3).cpu(1, Body::Panics) },
-        ),
+        ("2 CPUs, both panic, an NMI anywhere", Scenario { external_nmis: 1, ..both }),
+        ("3 CPUs, one panics, at most 3 preemptions", few(3, three)),
+        ("3 CPUs, two panic, at most 3 preemptions", few(3, three.cpu(1, Body::Panics))),
+        ("3 CPUs, one panics, one starts, at most 3 preemptions", few(3, three.cpu(1, Body::Starts))),
     ];
     let mut good = true;
     for (name, scenario) in scenarios {
         let mut lab = Lab::new();
         let found = explore::exhaustive(&mut lab, &scenario, true, most);
-        let complete = if found.complete { "complete" } else { "NOT COMPLETE" };
-        println!(
-            "{name}: {complete}, {} runs, {} states, {} pruned, {} shared locations, {:.1} s",
-            found.runs,
-            found.states,
-            found.pruned,
-            found.shared,
-            found.took.as_secs_f64()
-        );
+        println!("{name}: {found}");
         for (end, times) in &found.ends {
             println!("  {times:8} × {end}");
         }
