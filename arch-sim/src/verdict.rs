@@ -143,7 +143,9 @@ impl World {
         let notifiers = self.scenario.notifiers.iter().flatten();
         let bad =
             notifiers.filter(|spec| matches!(spec.does, Does::Panic | Does::Fault | Does::Hang | Does::Spin));
-        injected + u32::from(self.scenario.machine_checks) + bad.count() as u32
+        // A leap is longer than any deadline at scale 1: what it hits is cut short.
+        let leaps = u32::from(self.scenario.leaps);
+        injected + u32::from(self.scenario.machine_checks) + leaps + bad.count() as u32
     }
 
     fn judge_record(&mut self, end: End, view: &RecordView<'_>) {

@@ -79,6 +79,17 @@ fn every_schedule_with_an_nmi_at_every_point() {
     everything("2 CPUs, one panics, an NMI anywhere", &Scenario { external_nmis: 1, ..Scenario::new(2) });
 }
 
+#[test]
+fn every_schedule_of_three_cpus_with_three_preemptions() {
+    everything("3 CPUs, one panics", &Scenario { preemptions: Some(3), ..Scenario::new(3) });
+}
+
+#[test]
+fn every_schedule_of_three_cpus_two_of_which_panic_with_two_preemptions() {
+    let two = Scenario::new(3).cpu(1, Body::Panics);
+    everything("3 CPUs, two panic", &Scenario { preemptions: Some(2), ..two });
+}
+
 /// One CPU, and the whole way to the final action past a notifier that hangs.
 #[test]
 fn every_place_for_an_nmi_and_a_fault_on_one_cpu() {

@@ -232,6 +232,12 @@ pub struct MutantArgs {
     /// Only what has this text in its name, as --list shows it
     #[arg(long, value_name = "TEXT")]
     pub filter: Option<String>,
+    /// Only this many, other ones every day
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub sample: Option<u32>,
+    /// For the simulator's: print after how many schedules each is noticed, as the median of ten hunts
+    #[arg(long)]
+    pub seeds: bool,
     /// List the mutants, and stop
     #[arg(long)]
     pub list: bool,

@@ -1,11 +1,14 @@
 //! `cargo xtask mutants`: negative controls. Each patch under `mutants/` breaks the tree in one way;
 //! the scenario that it names has to go red by the check that it names. A patch that no longer
 //! applies, a build error and a run that only times out prove nothing, and count as failures (unless the
-//! check is the one on the run's end). A patch with a line `case:` names a test on the host instead.
+//! check is the one on the run's end). A patch with a line `case:` names a test on the host instead, or a
+//! case of the simulator.
 
 pub mod host;
+pub mod sim;
 
 use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,6 +18,7 @@ use crate::cli::{MutantArgs, RunArgs};
 use crate::error::{Classed, Exit, class_of, environment, one_line, unexpected, usage};
 use crate::machine::Machine;
 use crate::qemu::Unobserved;
+use crate::qemu::kill::Leash;
 use crate::qemu::plan::{Plan, Planned};
 use crate::report::{self, BOLD, DIM, GREEN, RED, paint, say};
 use crate::run::{self, RunResult};
@@ -78,12 +82,7 @@ impl Mutant {
     }
 
     fn all(workspace: &Workspace) -> Result<Vec<Self>> {
-        let folder = workspace.mutants();
-        let entries =
-            std::fs::read_dir(&folder).or_environment(|| format!("cannot list {}", folder.display()))?;
-        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
-        paths.sort();
+        let paths = patches(workspace)?;
         let read = |path: &PathBuf| {
             let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
             let shown = workspace.relative(path);
@@ -97,10 +96,53 @@ impl Mutant {
     }
 }
 
+/// The patches, by name.
+fn patches(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let folder = workspace.mutants();
+    let entries =
+        std::fs::read_dir(&folder).or_environment(|| format!("cannot list {}", folder.display()))?;
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
+    paths.sort();
+    Ok(paths)
+}
+
+/// The value of a line in a patch's header.
+pub fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let mut header = text.lines().take_while(|line| !line.starts_with("diff "));
+    header.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
 /// The value of the line `case:` in a patch's header.
 pub fn case(text: &str) -> Option<&str> {
-    let mut header = text.lines().take_while(|line| !line.starts_with("diff "));
-    header.find_map(|line| line.strip_prefix("case:")).map(str::trim)
+    field(text, "case")
+}
+
+/// Runs a child to its end, or gives it up: one that hangs proves nothing.
+fn output(command: &mut Command) -> Result<std::process::Output> {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(420);
+    let cannot = || "cannot run cargo".to_owned();
+    let (out, err) =
+        (tempfile::tempfile().or_environment(cannot)?, tempfile::tempfile().or_environment(cannot)?);
+    command.stdin(Stdio::null());
+    command.stdout(out.try_clone().or_environment(cannot)?).stderr(err.try_clone().or_environment(cannot)?);
+    let mut leash = Leash::spawn(command, None).or_environment(cannot)?;
+    let started = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = leash.child().try_wait().or_environment(cannot)? {
+            break status;
+        }
+        if started.elapsed() > PATIENCE {
+            return Err(unexpected(format!("does not end in {} s", PATIENCE.as_secs())));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    let text = |mut file: std::fs::File| {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes)).or_environment(cannot)?;
+        Ok::<_, anyhow::Error>(bytes)
+    };
+    Ok(std::process::Output { status, stdout: text(out)?, stderr: text(err)? })
 }
 
 /// A mutant on a machine.
@@ -122,12 +164,27 @@ pub fn command(workspace: &Workspace, args: &MutantArgs) -> Result<()> {
         .iter()
         .map(|name| Machine::load(workspace, name))
         .collect::<Result<Vec<_>>>()?;
-    let rows = rows(&mutants, &machines, args.filter.as_deref())?;
-    let on_host = host::all(workspace, args.filter.as_deref())?;
-    if let Some(filter) = args.filter.as_deref().filter(|_| rows.is_empty() && on_host.is_empty()) {
+    let mut rows = rows(&mutants, &machines, args.filter.as_deref())?;
+    let mut on_host = host::all(workspace, args.filter.as_deref())?;
+    let mut simulated = sim::all(workspace, args.filter.as_deref())?;
+    let none = rows.is_empty() && on_host.is_empty() && simulated.is_empty();
+    if let Some(filter) = args.filter.as_deref().filter(|_| none) {
         return Err(usage(format!("--filter {filter}: no mutant has that in its name; --list shows them")));
     }
+    if let Some(size) = args.sample {
+        let titles = simulated.iter().map(|mutant| mutant.title());
+        let titles = titles.chain(on_host.iter().map(|mutant| mutant.title()));
+        let titles: Vec<_> = titles.chain(rows.iter().map(Row::title)).collect();
+        let chosen = sample(&titles, size as usize, today());
+        simulated.retain(|mutant| chosen.contains(&mutant.title()));
+        on_host.retain(|mutant| chosen.contains(&mutant.title()));
+        rows.retain(|row| chosen.contains(&row.title()));
+    }
     if args.list {
+        for mutant in &simulated {
+            let words = format!("{:<36} {:<18}", mutant.title(), mutant.check);
+            say!("{words} {}", paint(DIM, &mutant.why));
+        }
         for mutant in &on_host {
             let words = format!("{:<36} {:<18}", mutant.title(), mutant.case.test());
             say!("{words} {}", paint(DIM, &mutant.why));
@@ -141,7 +198,8 @@ pub fn command(workspace: &Workspace, args: &MutantArgs) -> Result<()> {
     let used = |machine: &&Machine| rows.iter().any(|row| row.machine.name == machine.name);
     setup::ensure_all(&machines.iter().filter(used).collect::<Vec<_>>())?;
     let mut controls = BTreeMap::new();
-    let mut bad = host::try_all(workspace, &on_host)?;
+    let mut bad = sim::try_all(workspace, &simulated, if args.seeds { 10 } else { 1 })?;
+    bad.extend(host::try_all(workspace, &on_host)?);
     for row in &rows {
         let title = row.title();
         let key = (row.machine.name.as_str(), row.mutant.scenario.as_str(), row.mutant.cpus);
@@ -161,10 +219,22 @@ pub fn command(workspace: &Workspace, args: &MutantArgs) -> Result<()> {
             }
         }
     }
-    let all = rows.len() + on_host.len();
+    let all = rows.len() + on_host.len() + simulated.len();
     let good = all - bad.len();
     say!("\n{}: {good} of {all} mutants went red as named", paint(BOLD, "Result"));
     if bad.is_empty() { Ok(()) } else { Err(unexpected(format!("these did not: {}", bad.join(", ")))) }
+}
+
+/// Days since 1970: what a sample rotates by.
+fn today() -> usize {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    (now.as_secs() / 86_400) as usize
+}
+
+/// `size` of the titles: the next ones every day.
+fn sample(titles: &[String], size: usize, day: usize) -> std::collections::BTreeSet<String> {
+    let start = (day * size).checked_rem(titles.len()).unwrap_or(0);
+    titles.iter().cycle().skip(start).take(size.min(titles.len())).cloned().collect()
 }
 
 fn rows<'r>(mutants: &'r [Mutant], machines: &'r [Machine], filter: Option<&str>) -> Result<Vec<Row<'r>>> {
@@ -308,6 +378,15 @@ mod tests {
 
     fn parse(text: &str) -> Result<Mutant> {
         Mutant::parse("it", Path::new("/r/mutants/it.patch"), Path::new("mutants/it.patch"), text)
+    }
+
+    #[test]
+    fn samples_rotate_through_everything() {
+        let titles: Vec<String> = (0..7).map(|number| number.to_string()).collect();
+        let seen: std::collections::BTreeSet<_> = (0..4).flat_map(|day| sample(&titles, 2, day)).collect();
+        assert_eq!(seen.len(), 7);
+        assert_eq!(sample(&titles, 20, 3).len(), 7);
+        assert!(sample(&[], 2, 1).is_empty());
     }
 
     #[test]

@@ -11,15 +11,19 @@ use crate::error::{Classed, environment, unexpected, usage};
 use crate::qemu::kill;
 use crate::workspace::Workspace;
 
-/// The command that runs the simulator of the tree at `root`; its own arguments follow.
-pub fn simulator(root: &Path, target: Option<&Path>) -> Command {
+/// The command that runs the simulator of the tree at `root`, its own arguments to follow; or, with
+/// `build`, that only builds it.
+pub fn simulator(root: &Path, target: Option<&Path>, build: bool) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(root).args(["run", "--quiet", "--release", "--package", "arch-sim"]);
+    command.current_dir(root).arg(if build { "build" } else { "run" });
+    command.args(["--quiet", "--release", "--package", "arch-sim", "--bin", "simulate"]);
     if let Some(target) = target {
         command.arg("--target-dir").arg(target);
     }
-    command.args(["--bin", "simulate", "--"]);
+    if !build {
+        command.arg("--");
+    }
     command
 }
 
@@ -51,7 +55,7 @@ fn arguments(args: &SimulateArgs) -> Vec<String> {
 
 /// `cargo xtask simulate`
 pub fn command(workspace: &Workspace, args: &SimulateArgs) -> Result<()> {
-    let mut command = simulator(workspace.root(), None);
+    let mut command = simulator(workspace.root(), None, false);
     command.args(arguments(args));
     let status = kill::status(&mut command).or_environment(|| "cannot run cargo".into())?;
     match status.code() {

@@ -3,7 +3,7 @@
 use super::tree::{Problem, Tree};
 use crate::error::one_line;
 use crate::machine::Machine;
-use crate::mutants::{self, host::HostCase};
+use crate::mutants::{self, host::HostCase, sim};
 use crate::scenario::Scenario;
 use std::path::Path;
 
@@ -60,6 +60,10 @@ fn mutant(text: &str, machines: &[Machine], scenarios: &[Scenario]) -> Vec<Strin
             .map(str::trim)
             .unwrap_or_default()
     };
+    if let Some(case) = mutants::case(text).and_then(|case| case.strip_prefix("sim:")) {
+        wrong.extend(sim::wrong(case, |name| field(name).to_owned()));
+        return wrong;
+    }
     if let Some(case) = mutants::case(text) {
         match HostCase::parse(case) {
             Some(Ok(_)) => {}
