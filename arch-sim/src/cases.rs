@@ -52,12 +52,12 @@ const REDIRECT: Config = Config { cpu: Some(1), ..Config::DEFAULT };
 
 /// All rows in their order.
 pub const CASES: &[Case] = &[
-    pending("1", "a stopped CPU holds a driver lock that a notifier wants", "locks"),
-    pending("2", "a stopped CPU holds the firmware lock", "firmware"),
-    pending("3", "the panicking CPU holds the firmware lock", "firmware"),
-    pending("4", "a CPU is stopped inside a firmware call", "firmware"),
-    pending("5", "reboot with the firmware lock held", "firmware"),
-    pending("6", "a stopped CPU holds the console lock", "locks"),
+    pending("1", "a stopped CPU holds a driver lock that a notifier wants", "lock holders in the simulator"),
+    pending("2", "a stopped CPU holds the firmware lock", "firmware services in the simulator"),
+    pending("3", "the panicking CPU holds the firmware lock", "firmware services in the simulator"),
+    pending("4", "a CPU is stopped inside a firmware call", "firmware services in the simulator"),
+    pending("5", "reboot with the firmware lock held", "firmware services in the simulator"),
+    pending("6", "a stopped CPU holds the console lock", "lock holders in the simulator"),
     native(
         "7",
         "the message panics while it is formatted",
@@ -71,8 +71,8 @@ pub const CASES: &[Case] = &[
         jumps_after_a_failed_announce,
     ),
     native("7c", "the message never ends", || message(What::Hang), jumps_after_a_failed_announce),
-    pending("8", "console take-over in an unsafe register section", "locks"),
-    pending("9", "a runtime firmware lock is held", "firmware"),
+    pending("8", "console take-over in an unsafe register section", "lock holders in the simulator"),
+    pending("9", "a runtime firmware lock is held", "firmware services in the simulator"),
     pending("10", "a store's buffer lock is held", "persistence"),
     native("11", "the target spins with interrupts off", masked, |world| {
         jumped(world)?;
@@ -205,6 +205,15 @@ pub const CASES: &[Case] = &[
         || Scenario { cpus: Scenario::new(1).cpus, ..bad(Does::Hang) },
         contained,
     ),
+    native(
+        "28d",
+        "a notifier hangs, alone on the machine, and the timer's shot comes early",
+        || {
+            let faults = Faults { early_timer: true, ..Faults::NONE };
+            Scenario { cpus: Scenario::new(1).cpus, ..bad(Does::Hang) }.faults(faults)
+        },
+        contained,
+    ),
     pending("28c", "the console hangs between two steps", "a watch over what lies between two bodies"),
     native(
         "29",
@@ -229,7 +238,7 @@ pub const CASES: &[Case] = &[
             expect(world.oracle.notified == 7, || "all were called".into())
         },
     ),
-    pending("31", "the list of notifiers is corrupted", "a check of the registry"),
+    pending("31", "the list of notifiers is corrupted", "stray writes in the simulator"),
     native(
         "32",
         "the host is told before the jump",
@@ -239,7 +248,7 @@ pub const CASES: &[Case] = &[
             expect(world.oracle.notified == 1, || "the host was told".into())
         },
     ),
-    pending("33", "the image is being replaced", "image"),
+    pending("33", "the image is being replaced", "two image slots"),
     native(
         "34",
         "the image's digest does not match",
@@ -299,6 +308,18 @@ pub const CASES: &[Case] = &[
         |world| {
             ends(world, End::Rebooted)?;
             outcome(world, Step::KexecPre, Outcome::Failed)
+        },
+    ),
+    native(
+        "41b",
+        "the jump comes back, the watchers are about to leave, and a notifier hangs",
+        || {
+            let faults = Faults { jump_fails: true, ..Faults::NONE };
+            Scenario::new(2).faults(faults).notifier(Class::Inform, Does::Hang)
+        },
+        |world| {
+            ends(world, End::Rebooted)?;
+            outcome(world, Step::Inform, Outcome::Failed)
         },
     ),
     native(

@@ -102,6 +102,8 @@ pub struct Faults {
     pub maskable_nmi: bool,
     /// There is no timer.
     pub no_timer: bool,
+    /// The timer's clock is ahead: its shot comes before its time.
+    pub early_timer: bool,
     /// There is no firmware.
     pub no_firmware: bool,
     /// Nobody loaded an image.
@@ -131,6 +133,7 @@ impl Faults {
         no_nmi: false,
         maskable_nmi: false,
         no_timer: false,
+        early_timer: false,
         no_firmware: false,
         no_image: false,
         bad_digest: false,

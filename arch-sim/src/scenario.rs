@@ -214,7 +214,8 @@ impl Scenario {
 fn random_config(random: &mut Random, cpus: usize) -> Config {
     Config {
         kexec: [KexecMode::Pre, KexecMode::Post, KexecMode::Off][random.below(3) as usize],
-        stop: [StopPolicy::Nmi, StopPolicy::IpiNmi][random.below(2) as usize],
+        stop: [StopPolicy::Nmi, StopPolicy::IpiNmi, StopPolicy::Linux, StopPolicy::Deferred]
+            [random.below(4) as usize],
         final_action: [FinalAction::Reboot, FinalAction::PowerOff, FinalAction::Halt]
             [random.below(3) as usize],
         timeout_s: [0, 0, 0, 1][random.below(4) as usize],
@@ -238,6 +239,7 @@ fn random_faults(random: &mut Random, cpus: usize) -> Faults {
     faults.no_nmi = random.once_in(24);
     faults.maskable_nmi = random.once_in(24);
     faults.no_timer = random.once_in(4);
+    faults.early_timer = random.once_in(4);
     faults.no_firmware = random.once_in(16);
     faults.no_image = random.once_in(8);
     faults.bad_digest = random.once_in(8);
