@@ -85,9 +85,9 @@ fn every_schedule_of_three_cpus_with_three_preemptions() {
 }
 
 #[test]
-fn every_schedule_of_three_cpus_two_of_which_panic_with_two_preemptions() {
+fn every_schedule_of_three_cpus_two_of_which_panic_with_one_preemption() {
     let two = Scenario::new(3).cpu(1, Body::Panics);
-    everything("3 CPUs, two panic", &Scenario { preemptions: Some(2), ..two });
+    everything("3 CPUs, two panic", &Scenario { preemptions: Some(1), ..two });
 }
 
 /// One CPU, and the whole way to the final action past a notifier that hangs.
