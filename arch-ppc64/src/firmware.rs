@@ -3,6 +3,7 @@
 #![cfg(mayday_metal)]
 
 use crate::clock::wait;
+use crate::rtas::service::{OsTerm, PowerOff, Rtas, SystemReboot};
 use crate::rtas::{self, RtasError};
 use hal::Unsupported;
 use hal::firmware::{Firmware, FirmwareError};
@@ -18,17 +19,20 @@ pub struct RtasFirmware;
 /// What `ibm,os-term` reports to the hypervisor. Static: firmware gets its address.
 static TERMINATION: [u8; 20] = *b"mayday test failed\0\0";
 
-fn leave(token: impl Fn(&rtas::Services) -> Option<u32>, arguments: &[u32]) -> FirmwareError {
-    let Some(services) = rtas::services() else {
+fn leave<S: Rtas>(arguments: &[u32]) -> FirmwareError {
+    if rtas::services().is_none() {
         return FirmwareError::Unsupported(Unsupported::new("firmware has no RTAS"));
-    };
-    match rtas::call(token(services), arguments, &mut []) {
+    }
+    match rtas::call::<S>(arguments, &mut []) {
         Ok(()) => {
             wait(LINGER_NS, || false);
             FirmwareError::Returned(0)
         }
         Err(RtasError::NotAvailable) => {
             FirmwareError::Unsupported(Unsupported::new("RTAS lacks this service"))
+        }
+        Err(RtasError::Forbidden(_)) => {
+            FirmwareError::Unsupported(Unsupported::new("RTAS may not be called now: its rules forbid it"))
         }
         Err(RtasError::Status(status)) => FirmwareError::Returned(i64::from(status)),
     }
@@ -37,12 +41,12 @@ fn leave(token: impl Fn(&rtas::Services) -> Option<u32>, arguments: &[u32]) -> F
 impl Firmware for RtasFirmware {
     /// `system-reboot`. Bound: 10 s after the service returns.
     fn reboot(&self) -> FirmwareError {
-        leave(|services| services.system_reboot, &[])
+        leave::<SystemReboot>(&[])
     }
 
     /// `power-off` with no power-on mask. Bound: 10 s after the service returns.
     fn power_off(&self) -> FirmwareError {
-        leave(|services| services.power_off, &[u32::MAX, u32::MAX])
+        leave::<PowerOff>(&[u32::MAX, u32::MAX])
     }
 
     /// There is no exit device: success is `power-off`, failure `ibm,os-term`, which the emulator
@@ -51,6 +55,6 @@ impl Firmware for RtasFirmware {
         if success {
             return self.power_off();
         }
-        leave(|services| services.os_term, &[(&raw const TERMINATION) as u64 as u32])
+        leave::<OsTerm>(&[(&raw const TERMINATION) as u64 as u32])
     }
 }

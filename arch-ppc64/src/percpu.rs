@@ -93,8 +93,6 @@ pub struct PerCpu {
     pub jump_tree: AtomicU64,
     /// Base of the crash image, once this CPU is on its way into it; 0 before.
     pub jump_base: AtomicU64,
-    /// RTAS token + 1 while this CPU is inside that service, 0 outside.
-    pub in_firmware: AtomicU32,
     /// Why the next IPI is sent: bits of `ipi::Reason`.
     pub ipi_reasons: AtomicU32,
     /// Save area of ordinary vectors.
@@ -129,7 +127,6 @@ impl PerCpu {
             nmi_dropped: AtomicU64::new(0),
             jump_tree: AtomicU64::new(0),
             jump_base: AtomicU64::new(0),
-            in_firmware: AtomicU32::new(0),
             ipi_reasons: AtomicU32::new(0),
             trap_save: SaveArea::new(),
             machine_check_area: SaveArea::new(),

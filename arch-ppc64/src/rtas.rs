@@ -4,6 +4,10 @@
 //! Argument blocks are static, one per CPU and one more per CPU for a call from a context that
 //! interrupted a call; they lie in the image and so below 4 GiB, and never on a stack.
 
+pub mod service;
+
+use crash_lock::firmware::Forbidden;
+
 /// Most arguments and results of a service that is used here.
 pub const MOST_WORDS: usize = 12;
 /// Words of an argument block: token, number of arguments, number of results, arguments, results.
@@ -47,6 +51,8 @@ pub enum RtasError {
     NotAvailable,
     /// The service's own status, below 0, or above 0 for a condition.
     Status(i32),
+    /// The rules of the panic path forbid the call.
+    Forbidden(Forbidden),
 }
 
 /// An argument block for `token` with `arguments` and room for a status and `results` more results.
@@ -65,9 +71,12 @@ pub fn encode(token: u32, arguments: &[u32], results: usize) -> Option<[u32; BLO
 
 #[cfg(mayday_metal)]
 mod metal {
+    use super::service::Rtas;
     use super::{BLOCK_WORDS, RtasError, Services, encode};
-    use crate::{asm, boot, percpu};
+    use crate::platform::Port;
+    use crate::{asm, boot};
     use core::sync::atomic::{AtomicU32, Ordering};
+    use crash_lock::firmware::{Block as Which, Firmware};
     use hal::MAX_CPUS;
 
     #[repr(C, align(64))]
@@ -90,23 +99,30 @@ mod metal {
         boot::machine().map(|machine| &machine.rtas).filter(|services| services.entry != 0)
     }
 
-    /// Token + 1 of the service that this CPU is inside, 0 if it is in none.
-    pub fn in_use() -> u32 {
-        percpu::own().in_firmware.load(Ordering::Acquire)
+    /// RTAS' lock, and who is inside.
+    static FIRMWARE: Firmware<Port> = Firmware::new();
+
+    /// Calls a service; `results` receives what comes after the status. One caller at a time, as the class of
+    /// the service wants it; by the owner of a panic under the rules for that ([`crash_lock::firmware`]).
+    pub fn call<S: Rtas>(arguments: &[u32], results: &mut [u32]) -> Result<(), RtasError> {
+        let services = services().ok_or(RtasError::NotAvailable)?;
+        let token = S::token(services).ok_or(RtasError::NotAvailable)?;
+        let words = encode(token, arguments, results.len()).ok_or(RtasError::NotAvailable)?;
+        let enter = |which| enter(services, which, words, arguments.len(), results);
+        FIRMWARE.call_by_owner::<S, _>(enter).map_err(RtasError::Forbidden)?
     }
 
-    /// Calls a service; `results` receives what comes after the status.
-    ///
-    /// No lock is taken: LoPAR wants most services one CPU at a time, which the callers see to (at boot
-    /// the boot CPU alone, after a panic its owner alone).
-    pub fn call(token: Option<u32>, arguments: &[u32], results: &mut [u32]) -> Result<(), RtasError> {
-        let services = services().ok_or(RtasError::NotAvailable)?;
-        let token = token.ok_or(RtasError::NotAvailable)?;
-        let words = encode(token, arguments, results.len()).ok_or(RtasError::NotAvailable)?;
-        let own = percpu::own();
-        let outer = own.in_firmware.swap(token.wrapping_add(1), Ordering::AcqRel);
-        let [ordinary, inner] = &BLOCKS[percpu::current().index()];
-        let block = if outer == 0 { ordinary } else { inner };
+    fn enter(
+        services: &Services,
+        which: Which,
+        words: [u32; BLOCK_WORDS],
+        arguments: usize,
+        results: &mut [u32],
+    ) -> Result<(), RtasError> {
+        let block = match which {
+            Which::Own(cpu) => &BLOCKS[cpu.index()][0],
+            Which::Emergency(cpu) => &BLOCKS[cpu.index()][1],
+        };
         for (slot, word) in block.0.iter().zip(words) {
             slot.store(word, Ordering::Relaxed);
         }
@@ -115,8 +131,7 @@ mod metal {
         unsafe {
             asm::ppc_call_32(u64::from(services.entry), (&raw const *block) as u64, u64::from(services.base));
         }
-        own.in_firmware.store(outer, Ordering::Release);
-        let answers = block.0.iter().skip(3 + arguments.len());
+        let answers = block.0.iter().skip(3 + arguments);
         let mut answers = answers.map(|word| word.load(Ordering::Relaxed));
         let status = answers.next().unwrap_or(0) as i32;
         for (slot, word) in results.iter_mut().zip(answers) {
@@ -142,7 +157,7 @@ mod metal {
 }
 
 #[cfg(mayday_metal)]
-pub use metal::{call, in_use, services, stop_words};
+pub use metal::{call, services, stop_words};
 
 #[cfg(test)]
 mod tests {

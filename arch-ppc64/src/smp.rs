@@ -5,6 +5,7 @@
 use crate::asm::symbols;
 use crate::cpu::Msr;
 use crate::percpu::{self, PerCpu};
+use crate::rtas::service::StartCpu;
 use crate::rtas::{self, RtasError};
 use crate::{Port, boot, clock, cpu, kexec, xics};
 use core::sync::atomic::Ordering;
@@ -39,9 +40,9 @@ impl Secondaries for Port {
         }
         percpu::prepare(cpu, hardware_id, Msr::TRANSLATED);
         let arguments = [hardware_id, symbols::secondary_entry() as u32, (&raw const *area) as u64 as u32];
-        match rtas::call(machine.rtas.start_cpu, &arguments, &mut []) {
+        match rtas::call::<StartCpu>(&arguments, &mut []) {
             Ok(()) => {}
-            Err(RtasError::NotAvailable) => return Err(StartError::NoSuchCpu),
+            Err(RtasError::NotAvailable | RtasError::Forbidden(_)) => return Err(StartError::NoSuchCpu),
             Err(RtasError::Status(status)) => return Err(StartError::Refused(i64::from(status))),
         }
         let online = clock::wait(ANSWER_NS, || area.online.load(Ordering::Acquire) != 0);

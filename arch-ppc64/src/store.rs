@@ -8,6 +8,7 @@
 
 use crate::boot;
 use crate::nvram::{Memory, Place, SLOT};
+use crate::rtas::service::{NvramFetch, NvramStore as StoreService, Rtas};
 use crate::rtas::{self, RtasError};
 use core::sync::atomic::{AtomicU8, Ordering};
 use hal::Unsupported;
@@ -21,12 +22,9 @@ struct Buffer([AtomicU8; SLOT as usize]);
 
 static BUFFER: Buffer = Buffer([const { AtomicU8::new(0) }; SLOT as usize]);
 
-/// Tokens of the two services.
+/// The two services.
 #[derive(Clone, Copy, Debug)]
-struct Nvram {
-    fetch: u32,
-    store: u32,
-}
+struct Nvram;
 
 /// The slots of this kernel's partition.
 #[derive(Debug)]
@@ -39,22 +37,22 @@ static STORE: Once<Result<NvramStore, Unsupported>> = Once::new();
 
 impl Nvram {
     /// `Firmware` carries the service's status, 0 if it reported success for fewer bytes than asked for.
-    fn call(token: u32, offset: u32, length: usize) -> Result<(), StoreError> {
+    fn call<S: Rtas>(offset: u32, length: usize) -> Result<(), StoreError> {
         let length = u32::try_from(length).ok().filter(|length| *length <= SLOT).ok_or(StoreError::Length)?;
         let mut done = [0];
-        match rtas::call(Some(token), &[offset, (&raw const BUFFER) as u64 as u32, length], &mut done) {
+        match rtas::call::<S>(&[offset, (&raw const BUFFER) as u64 as u32, length], &mut done) {
             Ok(()) if done == [length] => Ok(()),
             Ok(()) => Err(StoreError::Firmware(0)),
             Err(RtasError::Status(status)) => Err(StoreError::Firmware(status.into())),
             // There was RTAS when this store was found, and it does not go away.
-            Err(RtasError::NotAvailable) => Err(StoreError::Firmware(i64::MIN)),
+            Err(RtasError::NotAvailable | RtasError::Forbidden(_)) => Err(StoreError::Firmware(i64::MIN)),
         }
     }
 }
 
 impl Memory for Nvram {
     fn fetch(&self, offset: u32, room: &mut [u8]) -> Result<(), StoreError> {
-        Nvram::call(self.fetch, offset, room.len())?;
+        Nvram::call::<NvramFetch>(offset, room.len())?;
         for (place, byte) in room.iter_mut().zip(&BUFFER.0) {
             *place = byte.load(Ordering::Relaxed);
         }
@@ -65,7 +63,7 @@ impl Memory for Nvram {
         for (place, byte) in BUFFER.0.iter().zip(bytes) {
             place.store(*byte, Ordering::Relaxed);
         }
-        Nvram::call(self.store, offset, bytes.len())
+        Nvram::call::<StoreService>(offset, bytes.len())
     }
 }
 
@@ -73,10 +71,10 @@ fn look() -> Result<NvramStore, Unsupported> {
     let services = rtas::services().ok_or(Unsupported::new("firmware has no RTAS"))?;
     let size = boot::machine().and_then(|machine| machine.nvram_bytes);
     let size = size.ok_or(Unsupported::new("the device tree has no NVRAM"))?;
-    let (Some(fetch), Some(store)) = (services.nvram_fetch, services.nvram_store) else {
+    if services.nvram_fetch.is_none() || services.nvram_store.is_none() {
         return Err(Unsupported::new("RTAS lacks nvram-fetch or nvram-store"));
-    };
-    let nvram = Nvram { fetch, store };
+    }
+    let nvram = Nvram;
     let place = Place::find(&nvram, size).map_err(Unsupported::new)?;
     Ok(NvramStore { nvram, place })
 }

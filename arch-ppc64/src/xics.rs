@@ -5,6 +5,7 @@
 #![cfg(mayday_metal)]
 
 use crate::hcall::{self, Answer, H_CPPR, H_EOI, H_IPI, H_SUCCESS, H_XIRR};
+use crate::rtas::service::{IntOff, IntOn, SetXive};
 use crate::rtas::{self, RtasError};
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -69,7 +70,6 @@ pub fn end(xirr: u32) {
 
 /// Routes `source` to `server` and switches it on.
 pub fn enable(source: u32, server: u32) -> Result<(), RtasError> {
-    let services = rtas::services().ok_or(RtasError::NotAvailable)?;
     let slot = ENABLED
         .iter()
         .find(|slot| {
@@ -77,8 +77,8 @@ pub fn enable(source: u32, server: u32) -> Result<(), RtasError> {
                 || slot.load(Ordering::Acquire) == source
         })
         .ok_or(RtasError::NotAvailable)?;
-    let done = rtas::call(services.set_xive, &[source, server, DEVICE_PRIORITY], &mut [])
-        .and_then(|()| rtas::call(services.int_on, &[source], &mut []));
+    let done = rtas::call::<SetXive>(&[source, server, DEVICE_PRIORITY], &mut [])
+        .and_then(|()| rtas::call::<IntOn>(&[source], &mut []));
     if done.is_err() {
         slot.store(0, Ordering::Release);
     }
@@ -88,16 +88,13 @@ pub fn enable(source: u32, server: u32) -> Result<(), RtasError> {
 /// Switches off every source that was enabled. Returns how many went off and how many refused.
 pub fn disable_all() -> (u32, u32) {
     let (mut masked, mut refused) = (0, 0);
-    let services = rtas::services();
     for slot in &ENABLED {
         let source = slot.load(Ordering::Acquire);
         if source == 0 {
             continue;
         }
-        let done = services.ok_or(RtasError::NotAvailable).and_then(|services| {
-            rtas::call(services.int_off, &[source], &mut [])?;
-            rtas::call(services.set_xive, &[source, 0, MASKED], &mut [])
-        });
+        let done = rtas::call::<IntOff>(&[source], &mut [])
+            .and_then(|()| rtas::call::<SetXive>(&[source, 0, MASKED], &mut []));
         match done {
             Ok(()) => {
                 slot.store(0, Ordering::Release);
