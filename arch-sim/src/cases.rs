@@ -5,7 +5,7 @@
 
 use core_panic::Config;
 use core_panic::config::{FinalAction, KexecMode, StopPolicy};
-use crash_record::layout::slot;
+use crash_record::layout::{header, slot};
 use crash_record::names::{Class, CpuState, EntryKind, Outcome, Rung, Step};
 use crash_record::view::RecordView;
 use hal::CpuId;
@@ -262,7 +262,11 @@ pub const CASES: &[Case] = &[
         "35",
         "the stop step is cut short and others were stopped",
         || Scenario { machine_checks: 1, ..Scenario::new(3) },
-        done,
+        |world| {
+            done(world)?;
+            let settled = world.machine.record.load(header::STOPPED_AT) != 0;
+            expect(settled, || "the record says what became of the others".into())
+        },
     ),
     native(
         "36",
@@ -298,6 +302,15 @@ pub const CASES: &[Case] = &[
             jumped(world)?;
             state(world, 1, CpuState::Missing)
         },
+    ),
+    native(
+        "38b",
+        "one reading of the clock is an hour ahead, and the message never ends",
+        || {
+            let ahead = |faults: Faults, nth| faults.with(Call::Clock, nth, What::Garbage);
+            Scenario::new(1).faults(ahead(ahead(message(What::Hang).faults, 4), 5))
+        },
+        jumps_after_a_failed_announce,
     ),
     pending("39", "a hardware watchdog fires during the dump", "watchdog hardware"),
     pending("40", "the watchdog is off and the path hangs", "watchdog hardware"),

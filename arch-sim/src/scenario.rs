@@ -89,6 +89,8 @@ pub struct Scenario {
     pub preemptions: Option<u8>,
     /// How often a working CPU does its work.
     pub rounds: u8,
+    /// Waits that may end before time passes: one iteration takes a while, so not too many fit in between.
+    pub turns: u8,
 }
 
 impl Scenario {
@@ -113,6 +115,7 @@ impl Scenario {
             leaps: 0,
             preemptions: None,
             rounds: 1,
+            turns: 16,
         }
     }
 
@@ -158,7 +161,7 @@ impl Scenario {
         let mut hasher = DefaultHasher::new();
         (self.cpus, self.notifiers, self.faults, self.rounds, self.preemptions).hash(&mut hasher);
         (self.external_nmis, self.external_to, self.button_panics, self.machine_checks).hash(&mut hasher);
-        (self.early_ticks, self.leaps).hash(&mut hasher);
+        (self.early_ticks, self.leaps, self.turns).hash(&mut hasher);
         let config = &self.config;
         (config.kexec as u8, config.stop as u8, config.final_action as u8).hash(&mut hasher);
         (config.timeout_s, config.scale, config.cpu).hash(&mut hasher);

@@ -18,9 +18,6 @@ pub const TICK_NS: u64 = 10_000_000;
 /// Length of a leap, ns: longer than any answer may take.
 pub const LEAP_NS: u64 = 1_500_000_000;
 
-/// Iterations of a wait that fit into a tick, about.
-const MOST_TURNS: u8 = 16;
-
 /// How the machine ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum End {
@@ -82,7 +79,7 @@ pub struct CpuWorld {
     pub top: usize,
     /// About where its stack ends, while it is suspended.
     pub sp: usize,
-    /// Waits that ended since time passed: one iteration takes a while, so not too many fit in between.
+    /// Waits that ended since time passed.
     pub turns: u8,
     /// When its timer fires, ns.
     pub timer: Option<u64>,
@@ -301,7 +298,7 @@ impl World {
     pub fn can_run(&self, cpu: usize) -> bool {
         match self.cpus[cpu].status {
             Status::Ready => true,
-            Status::Waiting => self.cpus[cpu].dirty && self.cpus[cpu].turns < MOST_TURNS,
+            Status::Waiting => self.cpus[cpu].dirty && self.cpus[cpu].turns < self.scenario.turns,
             _ => false,
         }
     }

@@ -79,15 +79,20 @@ fn every_schedule_with_an_nmi_at_every_point() {
     everything("2 CPUs, one panics, an NMI anywhere", &Scenario { external_nmis: 1, ..Scenario::new(2) });
 }
 
+/// Three take bounds: on switches away from a CPU that could go on, and one poll of each waiting CPU per 10 ms.
+fn bounded(preemptions: u8, scenario: Scenario) -> Scenario {
+    Scenario { preemptions: Some(preemptions), turns: 1, ..scenario }
+}
+
 #[test]
 fn every_schedule_of_three_cpus_with_three_preemptions() {
-    everything("3 CPUs, one panics", &Scenario { preemptions: Some(3), ..Scenario::new(3) });
+    everything("3 CPUs, one panics, at most 3 preemptions", &bounded(3, Scenario::new(3)));
 }
 
 #[test]
 fn every_schedule_of_three_cpus_two_of_which_panic_with_one_preemption() {
     let two = Scenario::new(3).cpu(1, Body::Panics);
-    everything("3 CPUs, two panic", &Scenario { preemptions: Some(1), ..two });
+    everything("3 CPUs, two panic, at most 1 preemption", &bounded(1, two));
 }
 
 /// One CPU, and the whole way to the final action past a notifier that hangs.
@@ -102,19 +107,19 @@ fn every_place_for_an_nmi_and_a_fault_on_one_cpu() {
 /// Pruning leaves no end state out.
 #[test]
 fn pruned_and_unpruned_searches_reach_the_same_ends() {
-    let few = |preemptions, scenario| Scenario { preemptions: Some(preemptions), ..scenario };
     let scenarios = [
-        ("both panic", few(1, Scenario::new(2).cpu(1, Body::Panics))),
-        ("one starts", few(1, Scenario::new(2).cpu(1, Body::Starts))),
-        ("an NMI", few(0, Scenario { external_nmis: 1, ..Scenario::new(2) })),
-        ("a machine check", few(0, Scenario { machine_checks: 1, ..Scenario::new(2) })),
+        ("both panic", bounded(1, Scenario::new(2).cpu(1, Body::Panics))),
+        ("one starts", bounded(1, Scenario::new(2).cpu(1, Body::Starts))),
+        ("an NMI", bounded(0, Scenario { external_nmis: 1, ..Scenario::new(2) })),
+        ("a machine check", bounded(0, Scenario { machine_checks: 1, ..Scenario::new(2) })),
     ];
     for (name, scenario) in scenarios {
         let mut lab = Lab::new();
         let pruned = explore::exhaustive(&mut lab, &scenario, true, MOST);
+        say(&format!("pruned, {name}: {pruned}"));
         let unpruned = explore::exhaustive(&mut lab, &scenario, false, MOST);
+        say(&format!("unpruned, {name}: {unpruned}"));
         assert!(pruned.complete && unpruned.complete, "{name}");
-        say(&format!("pruned, {name}: {pruned}\nunpruned, {name}: {unpruned}"));
         let ends = |found: &explore::Searched| found.ends.keys().cloned().collect::<Vec<_>>();
         assert_eq!(ends(&pruned), ends(&unpruned), "{name}");
         assert!(pruned.runs <= unpruned.runs, "{name}");

@@ -185,7 +185,13 @@ impl Deadline {
         let late = match shot.state {
             State::Firing | State::Sent => true,
             State::Running => {
-                let took = now_ns.saturating_sub(self.began_ns.load(Ordering::Acquire));
+                let began_ns = self.began_ns.load(Ordering::Acquire);
+                // The reading at the start was ahead of the clock. Time counts from here on: else no shot would
+                // ever be late.
+                if began_ns > now_ns {
+                    self.began_ns.store(now_ns, Ordering::Release);
+                }
+                let took = now_ns.saturating_sub(began_ns);
                 let left = self.limit_ns().saturating_sub(took);
                 if left > 0 && !ending && self.timed.load(Ordering::Acquire) == shot.generation {
                     return Hit::Early(left);
@@ -250,6 +256,15 @@ mod tests {
         assert!(deadline.end(generation, State::Retired));
         assert!(!deadline.fire(generation));
         assert_eq!(deadline.hit(1_000), Hit::Not);
+    }
+
+    #[test]
+    fn one_reading_that_is_ahead_delays_a_deadline_once() {
+        let deadline = Deadline::new();
+        let generation = deadline.begin(1_000_000, 10);
+        deadline.timed(generation);
+        assert_eq!(deadline.hit(5), Hit::Early(10));
+        assert_eq!(deadline.hit(15), Hit::Late);
     }
 
     #[test]

@@ -31,7 +31,7 @@ const LINGER_NS: u64 = 5_000_000;
 
 /// This CPU is at work. If `test.nmi` names it, it sends itself the NMI in whose handler it is from then on.
 pub fn at_work(cpu: CpuId) {
-    if !options().nmi.is_some_and(|(named, _)| named == cpu.index())
+    if options().nmi.is_none_or(|(named, _)| named != cpu.index())
         || STATE.compare_exchange(IDLE, SENT, Ordering::AcqRel, Ordering::Acquire).is_err()
     {
         return;
