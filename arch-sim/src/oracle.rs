@@ -63,6 +63,8 @@ pub struct Oracle {
     pub deposed: u8,
     /// CPUs that are online.
     pub online: u8,
+    /// CPUs that came online when the panic was claimed already.
+    late: u8,
     /// CPUs that were online when the panic was claimed.
     pub online_at_claim: u8,
     /// CPUs that have acknowledged a stop.
@@ -133,7 +135,10 @@ impl Oracle {
             self.rank,
             self.saving,
         ];
-        let mut hash = mix(self.word, sets.iter().fold(0, |all, one| all << 8 | u64::from(*one)));
+        let mut hash = mix(
+            self.word ^ u64::from(self.late) << 48,
+            sets.iter().fold(0, |all, one| all << 8 | u64::from(*one)),
+        );
         hash = mix(hash, u64::from(self.notified));
         for cpu in 0..MAX_CPUS {
             hash = mix(hash, u64::from(self.strays[cpu]) | u64::from(self.shots[cpu]) << 8);
@@ -180,6 +185,9 @@ impl World {
             self.me().work += 1;
             if self.oracle.acknowledged & bit != 0 {
                 self.violation("P6", format_args!("CPU {me} works after it was stopped"));
+            }
+            if self.oracle.late & bit != 0 {
+                self.violation("P6", format_args!("CPU {me} came up in a panic and works"));
             }
             return;
         }
@@ -302,6 +310,7 @@ impl World {
                     self.oracle.acknowledged |= 1 << cpu;
                 }
                 let online = writes && new == u64::from(CpuState::Online.number());
+                self.oracle.late |= if online && self.oracle.owner.is_some() { 1 << cpu } else { 0 };
                 if online && self.oracle.acknowledged & 1 << cpu != 0 {
                     self.violation("P6", format_args!("CPU {cpu} comes back online"));
                 }
