@@ -104,9 +104,10 @@ impl Names<'_> {
         if breaks != promise {
             return Err(format!("mutants/{first}.patch says that it breaks `{breaks}`, not {promise}"));
         }
-        let red = match field(text, "check") {
-            "" => field(text, "case"),
-            check => check,
+        // A simulator's case says what is staged, and its check is the promise itself.
+        let red = match field(text, "case") {
+            "" => field(text, "check"),
+            case => case,
         };
         let wanted = red.rsplit(':').next().unwrap_or(red).trim();
         if !reds.iter().any(|named| *named == red || *named == wanted) {
