@@ -121,7 +121,7 @@ impl HostCase {
 
     /// Green in the tree as it is?
     pub fn control(&self, workspace: &Workspace) -> Result<()> {
-        match self.run(workspace.root(), &targets(workspace))? {
+        match self.run(workspace.root(), &targets(workspace).join("control"))? {
             Ended::Passed => Ok(()),
             _ => Err(unexpected(format!("`{}` is red without the patch, too", self.test))),
         }
@@ -205,7 +205,8 @@ impl HostCase {
     }
 }
 
-/// Where these tests are built: apart from what a person builds, and the same for control and mutant.
+/// Where these tests are built: apart from what a person builds, and mutants apart from their control. Cargo tells
+/// two copies of a workspace by the age of their files alone, and would take a mutant's program for the control's.
 fn targets(workspace: &Workspace) -> PathBuf {
     workspace.root().join("target/mutants")
 }
