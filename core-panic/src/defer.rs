@@ -28,7 +28,7 @@ impl<P: Platform> Panic<'_, P> {
         if !policy || !snapshot.registers.resumable() || !self.locks.defer(me) {
             return false;
         }
-        self.record.set_slot(me, slot::HELD_FIRST, u64::from(held.locks) + u64::from(held.unlisted));
+        self.record.set_slot(me, slot::HELD_FIRST, held.count());
         self.record.save_first(me, snapshot);
         self.record.set_slot(me, slot::DEFERRED_AT, self.platform.now_ns());
         self.record.set_slot(me, slot::STATE, u64::from(CpuState::Deferred.number()));
@@ -65,8 +65,7 @@ impl<P: Platform> Panic<'_, P> {
 
     /// Writes down what this CPU holds now that it does nothing any more, and why.
     pub(crate) fn note_held(&self, me: CpuId, rung: Rung, resumable: bool) {
-        let held = self.locks.held(me);
-        let count = u64::from(held.locks) + u64::from(held.unlisted);
+        let count = self.locks.held(me).count();
         let blocked = self.locks.blocked(me);
         let why = match rung {
             _ if count == 0 => Orphan::None,

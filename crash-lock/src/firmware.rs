@@ -200,20 +200,17 @@ impl<K: Kernel> Firmware<K> {
         if exempt || S::CLASS == Class::Unserialized {
             return Ok(self.marked::<S, R>(me, body));
         }
-        if self.abandoned.iter().any(|service| service.load(Ordering::Acquire) != 0) {
+        if self.dirty() {
             return Err(Forbidden::Dirty);
         }
         let beside = |cpu: CpuId| S::CLASS == Class::SelfReentrant && self.inside(cpu) == S::NUMBER;
-        if self.stuck(me).any(beside) {
-            // Somebody is in this very service, for good; it bears that, and its lock with it.
-            return match self.stuck(me).find(|cpu| !beside(*cpu)) {
-                None => Ok(self.marked::<S, R>(me, body)),
-                Some(cpu) => Err(Forbidden::Inside { cpu, service: self.inside(cpu) }),
-            };
-        }
         let inside = |cpu: CpuId| Forbidden::Inside { cpu, service: self.inside(cpu) };
-        if let Some(cpu) = self.stuck(me).next() {
+        if let Some(cpu) = self.stuck(me).find(|cpu| !beside(*cpu)) {
             return Err(inside(cpu));
+        }
+        if self.stuck(me).next().is_some() {
+            // Whoever is in there for good is in this very service; it bears that, and its lock with it.
+            return Ok(self.marked::<S, R>(me, body));
         }
         let step = Step::new();
         let token = Panicking::new(&step, me, generation);
@@ -225,6 +222,11 @@ impl<K: Kernel> Firmware<K> {
         };
         drop(guard);
         result
+    }
+
+    /// Whether a service was abandoned half-way.
+    fn dirty(&self) -> bool {
+        self.abandoned.iter().any(|service| service.load(Ordering::Acquire) != 0)
     }
 
     /// CPUs in firmware that will not come out, or cannot be told to.
@@ -253,7 +255,7 @@ impl<K: Kernel> Firmware<K> {
     fn marked<S: Service, R>(&self, me: CpuId, body: impl FnOnce(Block) -> R) -> R {
         let Some(marker) = self.inside.get(me.index()) else { return body(Block::Own(me)) };
         let outer = marker.swap(S::NUMBER, Ordering::AcqRel);
-        let dirty = self.abandoned.iter().any(|service| service.load(Ordering::Acquire) != 0);
+        let dirty = self.dirty();
         // What firmware may still read or write belongs to the call that was cut off.
         let block = if outer == 0 && !dirty { Block::Own(me) } else { Block::Emergency(me) };
         let result = body(block);

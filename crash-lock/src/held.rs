@@ -44,9 +44,14 @@ pub struct Held {
 }
 
 impl Held {
+    /// How many, those that did not fit included.
+    pub fn count(self) -> u64 {
+        u64::from(self.locks) + u64::from(self.unlisted)
+    }
+
     /// Whether it holds any.
     pub fn any(self) -> bool {
-        self.locks != 0 || self.unlisted != 0
+        self.count() != 0
     }
 }
 
