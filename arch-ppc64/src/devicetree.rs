@@ -337,9 +337,9 @@ fn full_name<'b>(name: &fdt::nodes::NodeName<'_>, depth: usize, room: &'b mut [u
 /// Puts `base` without any `key=…` and then `key=value` into `room`, NUL-padded. `None` if it does not
 /// fit; then `room` holds nothing useful.
 pub fn patch_command_line(room: &mut [u8], base: &str, key: &str, value: &str) -> Option<()> {
-    let mut used = 0;
+    let mut used = 0_usize;
     let mut put = |text: &str| {
-        let end = used + text.len();
+        let end = used.checked_add(text.len())?;
         room.get_mut(used..end)?.copy_from_slice(text.as_bytes());
         used = end;
         Some(())

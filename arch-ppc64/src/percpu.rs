@@ -155,7 +155,6 @@ mod metal {
 
     /// The area of one CPU.
     pub fn area(cpu: CpuId) -> &'static PerCpu {
-        // A `CpuId` is below `MAX_CPUS` by construction.
         &AREAS[cpu.index()]
     }
 

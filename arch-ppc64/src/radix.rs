@@ -193,16 +193,21 @@ impl Tables {
         while at < end {
             let size = match self.leaf_of(at) {
                 Some((entry, size)) => {
-                    let page = at & !(size - 1);
+                    let page = start_of(at, size);
                     entry.store(leaf(page, access), Ordering::Release);
                     changed(page, size);
                     size
                 }
                 None => PAGE,
             };
-            at = (at & !(size - 1)) + size;
+            at = start_of(at, size).saturating_add(size);
         }
     }
+}
+
+/// Where the page of `size` bytes, a power of two, begins that `at` lies in.
+const fn start_of(at: u64, size: u64) -> u64 {
+    at & !size.wrapping_sub(1)
 }
 
 #[cfg(test)]

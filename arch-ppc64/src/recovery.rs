@@ -62,7 +62,9 @@ pub enum Recovery {
 /// For a system reset at `pc` with `MSR[RI]` = 0. `interrupt_frame`: r1 is in the stack of maskable
 /// interrupts, which a system reset does not use.
 pub fn recovery(pc: u64, places: &Places, interrupt_frame: bool) -> Recovery {
-    if let Some(start) = places.leaving.iter().find(|start| (**start..=**start + LEAVING).contains(&pc)) {
+    if let Some(start) =
+        places.leaving.iter().find(|start| (**start..=start.saturating_add(LEAVING)).contains(&pc))
+    {
         return Recovery::Restart(*start);
     }
     let resumable = match pc {
@@ -114,7 +116,9 @@ pub fn saved_pc(pc: u64, places: &Places) -> Option<SavedPc> {
         LATE..LATE_PUT_AWAY => None,
         LATE_PUT_AWAY..PAGE_END => Some(SavedPc::SaveArea),
         pc if (places.ordinary..places.save).contains(&pc) => Some(SavedPc::SaveArea),
-        pc if (places.save..=leaving_entry + LEAVING).contains(&pc) => Some(SavedPc::SaveAreaOfR12),
+        pc if (places.save..=leaving_entry.saturating_add(LEAVING)).contains(&pc) => {
+            Some(SavedPc::SaveAreaOfR12)
+        }
         pc if (places.toc.0..places.toc.1).contains(&pc) => Some(SavedPc::SaveAreaOfR12),
         pc if (places.exit..places.exit_end).contains(&pc) => Some(SavedPc::Frame),
         _ => None,

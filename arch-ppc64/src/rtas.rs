@@ -131,7 +131,7 @@ mod metal {
         unsafe {
             asm::ppc_call_32(u64::from(services.entry), (&raw const *block) as u64, u64::from(services.base));
         }
-        let answers = block.0.iter().skip(3 + arguments);
+        let answers = block.0.iter().skip(arguments.saturating_add(3));
         let mut answers = answers.map(|word| word.load(Ordering::Relaxed));
         let status = answers.next().unwrap_or(0) as i32;
         for (slot, word) in results.iter_mut().zip(answers) {

@@ -76,7 +76,7 @@ mod metal {
 
     /// Address of the top of a stack.
     pub fn top(cpu: CpuId, kind: Kind) -> u64 {
-        symbols::stacks_start() + top_offset(cpu, kind)
+        symbols::stacks_start().wrapping_add(top_offset(cpu, kind))
     }
 
     /// Whether a stack pointer or frame address may be read.

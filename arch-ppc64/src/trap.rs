@@ -123,7 +123,7 @@ mod metal {
                     return None;
                 }
                 // SAFETY: in the usable part of one stack as a whole, and aligned.
-                unsafe { &*((frame + asm::FRAME_REGS as u64) as *const RegisterSet) }.pc()
+                unsafe { &*(frame.wrapping_add(asm::FRAME_REGS as u64) as *const RegisterSet) }.pc()
             }
             SavedPc::Lost => registers.word(index::ORIG_GPR3),
         };
@@ -206,7 +206,7 @@ mod metal {
         let mut recovery = Recovery::Resume;
         if !registers.resumable() {
             let interrupt_frame =
-                stack::same(registers.sp(), percpu::own().interrupt_stack.load(Relaxed) - 1);
+                stack::same(registers.sp(), percpu::own().interrupt_stack.load(Relaxed).wrapping_sub(1));
             recovery = recovery::recovery(registers.pc(), &places(), interrupt_frame);
         }
         let mut shown = *registers;

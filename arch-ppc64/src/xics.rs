@@ -87,7 +87,7 @@ pub fn enable(source: u32, server: u32) -> Result<(), RtasError> {
 
 /// Switches off every source that was enabled. Returns how many went off and how many refused.
 pub fn disable_all() -> (u32, u32) {
-    let (mut masked, mut refused) = (0, 0);
+    let (mut masked, mut refused) = (0_u32, 0_u32);
     for slot in &ENABLED {
         let source = slot.load(Ordering::Acquire);
         if source == 0 {
@@ -98,9 +98,9 @@ pub fn disable_all() -> (u32, u32) {
         match done {
             Ok(()) => {
                 slot.store(0, Ordering::Release);
-                masked += 1;
+                masked = masked.saturating_add(1);
             }
-            Err(_) => refused += 1,
+            Err(_) => refused = refused.saturating_add(1),
         }
     }
     (masked, refused)

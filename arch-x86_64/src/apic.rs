@@ -153,12 +153,12 @@ mod metal {
     /// Masks every local vector, LINT1 included. Returns how many were unmasked before.
     pub(crate) fn mask_local_vectors() -> u32 {
         let count = (read(VERSION) >> 16 & 0xFF) as usize + 1;
-        let mut masked = 0;
+        let mut masked = 0_u32;
         for &register in LOCAL_VECTORS.iter().take(count) {
             let value = LocalVector::from_bits_retain(read(register));
             if !value.contains(LocalVector::MASKED) {
                 write(register, (value | LocalVector::MASKED).bits());
-                masked += 1;
+                masked = masked.saturating_add(1);
             }
         }
         masked

@@ -11,20 +11,20 @@ pub const FIFO: usize = 16;
 /// Splits the next burst off `bytes` into `burst`, with `\r` before each `\n`; returns how many bytes
 /// of the input and of the burst that is. A pair is never split.
 pub fn next_burst(bytes: &[u8], burst: &mut [u8; FIFO]) -> (usize, usize) {
-    let (mut taken, mut filled) = (0, 0);
+    let (mut taken, mut filled) = (0_usize, 0_usize);
     for &byte in bytes {
         let needed = if byte == b'\n' { 2 } else { 1 };
-        if filled + needed > FIFO {
+        if needed > FIFO.saturating_sub(filled) {
             break;
         }
         let expanded = [b'\r', byte];
         for &out in expanded.get(2 - needed..).unwrap_or(&[]) {
             if let Some(slot) = burst.get_mut(filled) {
                 *slot = out;
-                filled += 1;
+                filled = filled.saturating_add(1);
             }
         }
-        taken += 1;
+        taken = taken.saturating_add(1);
     }
     (taken, filled)
 }
@@ -83,7 +83,7 @@ mod metal {
 
     impl EmergencyConsole for Port {
         fn write(&self, bytes: &[u8]) -> usize {
-            let mut done = 0;
+            let mut done = 0_usize;
             while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
                 let mut burst = [0; FIFO];
                 let (taken, filled) = next_burst(rest, &mut burst);
@@ -93,7 +93,7 @@ mod metal {
                 for &byte in burst.iter().take(filled) {
                     write(DATA, byte);
                 }
-                done += taken;
+                done = done.saturating_add(taken);
             }
             done
         }

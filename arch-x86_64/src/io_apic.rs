@@ -103,14 +103,14 @@ mod metal {
         for io_apic in madt.io_apics() {
             for pin in 0..pins(io_apic) {
                 let low = read(io_apic, 0x10 + 2 * pin);
-                if low & MASKED != 0 || kept == Some(io_apic.first_gsi + pin) {
+                if low & MASKED != 0 || kept == Some(io_apic.first_gsi.wrapping_add(pin)) {
                     continue;
                 }
                 write(io_apic, 0x10 + 2 * pin, low | MASKED);
                 if read(io_apic, 0x10 + 2 * pin) & MASKED != 0 {
-                    masked += 1;
+                    masked = u32::saturating_add(masked, 1);
                 } else {
-                    refused += 1;
+                    refused = u32::saturating_add(refused, 1);
                 }
             }
         }

@@ -114,14 +114,16 @@ mod metal {
     /// The region is writable, in RAM, and nothing else holds a reference into that part.
     unsafe fn part_mut<'a>(offset: u64, len: u64) -> &'a mut [u8] {
         // SAFETY: the caller's; offsets are constants or checked by the plan.
-        unsafe { core::slice::from_raw_parts_mut(mmu::direct(REGION_BASE + offset), len as usize) }
+        unsafe {
+            core::slice::from_raw_parts_mut(mmu::direct(REGION_BASE.wrapping_add(offset)), len as usize)
+        }
     }
 
     /// The crash region's bytes `[offset, offset + len)`.
     fn part<'a>(offset: u64, len: u64) -> &'a [u8] {
         // SAFETY: in RAM (checked before any image counts as loaded) and in the direct map; written
         // only in `fill` and `jump`, when nothing else refers to it.
-        unsafe { core::slice::from_raw_parts(mmu::direct(REGION_BASE + offset), len as usize) }
+        unsafe { core::slice::from_raw_parts(mmu::direct(REGION_BASE.wrapping_add(offset)), len as usize) }
     }
 
     fn fill(
@@ -192,7 +194,7 @@ mod metal {
         hash.update(part(0, control::COMMAND_LINE));
         hash.update(part(control::TABLES, control::AREA_USED - control::TABLES));
         for segment in plan.segments() {
-            hash.update(part(segment.physical - REGION_BASE, segment.file_len as u64));
+            hash.update(part(segment.physical.wrapping_sub(REGION_BASE), segment.file_len as u64));
         }
         hash.finalize().into()
     }
@@ -223,7 +225,7 @@ mod metal {
         fn quiesce(&self) -> Result<Quiesced, KexecError> {
             let machine = boot::machine().ok_or(KexecError::Failed("the machine's tables were not read"))?;
             let (entries, refused) = io_apic::mask_all(&machine.madt, timer::interrupt());
-            Ok(Quiesced { sources: entries + apic::mask_local_vectors(), refused })
+            Ok(Quiesced { sources: entries.saturating_add(apic::mask_local_vectors()), refused })
         }
 
         fn jump(&self, image: Verified<'_>, handoff: &Handoff) -> KexecError {

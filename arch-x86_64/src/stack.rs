@@ -145,12 +145,14 @@ mod metal {
     pub fn holds(address: u64, len: usize) -> bool {
         let Some(place) = place_of(address) else { return false };
         let end = address.checked_add(len as u64);
-        !place.guard && address.is_multiple_of(8) && end.is_some_and(|end| end <= base() + place.top as u64)
+        !place.guard
+            && address.is_multiple_of(8)
+            && end.is_some_and(|end| end <= base().wrapping_add(place.top as u64))
     }
 
     /// Virtual address of the top of a stack, for the CPU to start at. 0 for one that does not exist.
     pub fn top(cpu: CpuId, kind: Kind) -> u64 {
-        top_offset(cpu.index(), kind).map_or(0, |offset| base() + offset as u64)
+        top_offset(cpu.index(), kind).map_or(0, |offset| base().wrapping_add(offset as u64))
     }
 
     /// Fills the panic stacks of a CPU that is not on one of them with `pattern`, and says where they are:

@@ -59,11 +59,11 @@ mod metal {
     impl Hpet {
         fn read(&self, register: u64) -> u64 {
             // SAFETY: `mmu::init` mapped the register page uncached at boot.
-            unsafe { mmu::direct::<u64>(self.base + register).read_volatile() }
+            unsafe { mmu::direct::<u64>(self.base.wrapping_add(register)).read_volatile() }
         }
         fn write(&self, register: u64, value: u64) {
             // SAFETY: as above; the values written only concern this timer.
-            unsafe { mmu::direct::<u64>(self.base + register).write_volatile(value) }
+            unsafe { mmu::direct::<u64>(self.base.wrapping_add(register)).write_volatile(value) }
         }
     }
 

@@ -64,9 +64,9 @@ pub fn interrupted(
     if sp < stack.start || sp >= stack.end {
         return None;
     }
-    let slots = stack.end - FRAME_BYTES;
-    let pc = read(slots + 8 * index::RIP as u64);
-    let witness = if sp <= slots { read(slots + 8 * index::R15 as u64) } else { frame.witness() };
+    let slots = stack.end.wrapping_sub(FRAME_BYTES);
+    let pc = read(slots.wrapping_add(8 * index::RIP as u64));
+    let witness = if sp <= slots { read(slots.wrapping_add(8 * index::R15 as u64)) } else { frame.witness() };
     Some((pc, witness))
 }
 
@@ -94,7 +94,7 @@ mod metal {
     use hal::testload::Provoke;
     use hal::trap::{Handlers, Resume};
     use x86_64::registers::control::Cr2;
-    use x86_64::registers::model_specific::{FsBase, GsBase};
+    use x86_64::registers::model_specific::{FsBase, GsBase, Msr};
     use x86_64::registers::segmentation::{DS, ES, FS, GS, Segment};
 
     static HANDLERS: AtomicPtr<Handlers<Registers>> = AtomicPtr::new(core::ptr::null_mut());
@@ -125,11 +125,13 @@ mod metal {
     }
 
     fn snapshot(frame: &Frame) -> Snapshot<Registers> {
+        // SAFETY: every x86-64 CPU has these; reading them has no effect.
+        let base = |register: Msr| unsafe { register.read() };
         let selector = |s: x86_64::structures::gdt::SegmentSelector| u64::from(s.0);
         let segments = Segments {
             words: [
-                FsBase::read().as_u64(),
-                GsBase::read().as_u64(),
+                base(FsBase::MSR),
+                base(GsBase::MSR),
                 selector(DS::get_reg()),
                 selector(ES::get_reg()),
                 selector(FS::get_reg()),
@@ -137,8 +139,8 @@ mod metal {
             ],
         };
         let top = stack::top(PORT.current(), Kind::Interrupt);
-        let bottom =
-            stack::place_of(top.wrapping_sub(1)).map_or(top, |place| stack::base() + place.bottom as u64);
+        let bottom = stack::place_of(top.wrapping_sub(1))
+            .map_or(top, |place| stack::base().wrapping_add(place.bottom as u64));
         // SAFETY: `interrupted` reads only between bottom and top, which is mapped.
         let read = |at: u64| unsafe { (at as *const u64).read_volatile() };
         Snapshot {

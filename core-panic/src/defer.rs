@@ -49,7 +49,7 @@ impl<P: Platform> Panic<'_, P> {
         let deferred = self.record.slot(me, slot::DEFERRED_AT) != 0;
         let rung = if deferred { Rung::Nmi } else { Rung::Lock };
         if let Some(owner) = self.claim.owner()
-            && self.parking.load(Ordering::Acquire) & (1 << me.index()) == 0
+            && self.parking.load(Ordering::Acquire) & me.bit() == 0
         {
             self.accept(me, owner, rung, snapshot);
         }

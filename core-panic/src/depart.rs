@@ -65,7 +65,7 @@ impl<P: Platform> Panic<'_, P> {
         let mut link = self.link();
         while let Some(action) = chain.get(link) {
             self.watched(me, LINK_MS, || self.leave(me, link, *action));
-            link = self.link().max(link + 1);
+            link = self.link().max(link.saturating_add(1));
         }
         let (now, outcome) = (self.platform.now_ns(), Outcome::Leaving);
         self.entry(me, EntryKind::Step, Some(Step::Final), Some(outcome), now, 0, b"halt");
@@ -115,7 +115,7 @@ impl<P: Platform> Panic<'_, P> {
     fn delay(&self) {
         let time = u64::from(self.config().timeout_s) * 1_000_000_000;
         let start = self.platform.now_ns();
-        for _ in 0..time / P::LEAST_ITERATION_NS {
+        for _ in 0..time / P::LEAST_ITERATION_NS.max(1) {
             if self.platform.now_ns().wrapping_sub(start) >= time {
                 return;
             }

@@ -202,13 +202,18 @@ impl Place {
 
     /// As a word that is never 0, and back.
     pub(crate) const fn word(self) -> u32 {
-        self.0 + 1
+        self.0.wrapping_add(1)
     }
 
     /// The place in a word; `None` for 0.
     pub(crate) fn from_word(word: u32) -> Option<Place> {
         word.checked_sub(1).map(Place)
     }
+}
+
+/// A slot or line as a bit of a word; no bit beyond the word.
+const fn bit(number: usize) -> u32 {
+    if number < 32 { 1 << number } else { 0 }
 }
 
 const _: () = assert!(MAX_NOTIFIERS + MAX_BEFORE_DUMP < 0xffff, "the word of a place does not overflow");
@@ -273,7 +278,7 @@ impl Registry {
     pub fn register(&self, registration: Registration) -> Result<(), Full> {
         let kept = Kept::new(&registration);
         let number = self.slots.iter().position(|slot| slot.bind(kept)).ok_or(Full)?;
-        self.given.fetch_or(1 << number, Ordering::AcqRel);
+        self.given.fetch_or(bit(number), Ordering::AcqRel);
         Ok(())
     }
 
@@ -282,7 +287,7 @@ impl Registry {
     pub fn arm(&self, line: usize) -> bool {
         let there = self.table().is_some_and(|table| line < table.len());
         if there {
-            self.armed.fetch_or(1 << line, Ordering::AcqRel);
+            self.armed.fetch_or(bit(line), Ordering::AcqRel);
         }
         there
     }
@@ -300,7 +305,7 @@ impl Registry {
     fn line(&self, line: usize, armed: u32) -> Option<Found> {
         let entry = self.table()?.get(line)?;
         let notifier: &'static dyn Notifier = entry.notifier;
-        let runs = entry.standing || armed & (1 << line) != 0;
+        let runs = entry.standing || armed & bit(line) != 0;
         runs.then_some(Found { class: Class::BeforeDump, priority: entry.priority, notifier })
     }
 
@@ -337,7 +342,8 @@ impl Registry {
 
     /// How many notifiers a class has.
     pub fn count(&self, class: Class) -> usize {
-        self.of(class).count()
+        // At most as many as there are slots; `count` would check for an overflow.
+        self.of(class).fold(0, |count: usize, _| count.saturating_add(1))
     }
 
     /// Slots that are not whole and were not named before, a bit each: a stray write hit them, or a CPU was
@@ -345,13 +351,17 @@ impl Registry {
     fn lost(&self) -> u32 {
         let (given, named) = (self.given.load(Ordering::Acquire), self.named.load(Ordering::Acquire));
         let mut lost = 0;
-        for (number, slot) in self.slots.iter().enumerate().filter(|(number, _)| named & (1 << number) == 0) {
+        for (number, slot) in
+            (0..MAX_NOTIFIERS).zip(&self.slots).filter(|(number, _)| named & bit(*number) == 0)
+        {
             let whole = match slot.look() {
                 Look::Bound(kept) => kept.found().is_some(),
-                Look::Empty => given & (1 << number) == 0,
+                Look::Empty => given & bit(number) == 0,
                 Look::Neither => false,
             };
-            lost |= u32::from(!whole) << number;
+            if !whole {
+                lost |= bit(number);
+            }
         }
         if lost != 0 {
             self.named.fetch_or(lost, Ordering::AcqRel);
@@ -366,7 +376,7 @@ impl<P: Platform> Panic<'_, P> {
     pub(crate) fn name_lost_notifiers(&self, me: CpuId) {
         let Some(step) = self.current().map(|spec| spec.step) else { return };
         let lost = self.notifiers.lost();
-        for number in (0..MAX_NOTIFIERS).filter(|number| lost & (1 << number) != 0) {
+        for number in (0..MAX_NOTIFIERS).filter(|number| lost & bit(*number) != 0) {
             self.note(
                 me,
                 step,

@@ -49,15 +49,15 @@ impl<const N: usize> Text<N> {
 
 impl<const N: usize> Write for Text<N> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            match self.buffer.get_mut(self.length) {
-                Some(place) => *place = byte,
-                None => {
-                    self.cut = true;
-                    return Err(fmt::Error);
-                }
-            }
-            self.length += 1;
+        let room = self.buffer.get_mut(self.length..).unwrap_or(&mut []);
+        let fits = room.len().min(text.len());
+        for (place, byte) in room.iter_mut().zip(text.bytes()) {
+            *place = byte;
+        }
+        self.length = self.length.saturating_add(fits);
+        if fits < text.len() {
+            self.cut = true;
+            return Err(fmt::Error);
         }
         Ok(())
     }
@@ -154,18 +154,18 @@ impl<P: Platform> Panic<'_, P> {
         };
         let began_at = self.platform.now_ns();
         self.line(me, format_args!("*** panic on CPU {me}: {}", cause.reason));
-        let message = Text::<MESSAGE_BYTES>::new(format_args!("{}", cause.message));
+        let message: Text<MESSAGE_BYTES> = foreign(cause.message);
         for part in message.bytes().chunks(entry::TEXT_BYTES) {
             let now = self.platform.now_ns();
             self.entry(me, EntryKind::Text, Some(Step::Announce), None, now, 0, part);
         }
-        let mut lines = 0;
+        let mut lines = 0_u32;
         let mut cut = message.cut;
         for part in message.bytes().split(|&byte| byte == b'\n').take(8) {
             cut |= self.hurry(spec, began_at);
             if !self.hurry(spec, began_at) {
                 self.line(me, format_args!("*** {}", core::str::from_utf8(part).unwrap_or("(not UTF-8)")));
-                lines += 1;
+                lines = lines.saturating_add(1);
             }
         }
         cut |= self.registers(me, spec, began_at);
@@ -182,7 +182,10 @@ impl<P: Platform> Panic<'_, P> {
             if self.hurry(spec, began_at) {
                 return true;
             }
-            self.line(me, format_args!("***  {number:2} {:#018x}", word(slot::BACKTRACE + number)));
+            self.line(
+                me,
+                format_args!("***  {number:2} {:#018x}", word(slot::BACKTRACE.saturating_add(number))),
+            );
         }
         false
     }
@@ -193,12 +196,12 @@ impl<P: Platform> Panic<'_, P> {
         let began_at = self.platform.now_ns();
         let (from, claimed_at, end) = self.unprinted();
         let mut text = [0; log::TEXT_BYTES];
-        let mut printed = 0;
+        let mut printed = 0_u64;
         for sequence in from..end {
             if self.hurry(spec, began_at) {
                 return Ended::done(
                     true,
-                    format_args!("{printed} lines, {} left in the log", end - sequence),
+                    format_args!("{printed} lines, {} left in the log", end.saturating_sub(sequence)),
                 );
             }
             let Some((length, cpu, at)) = self.record.log_line(sequence, &mut text) else { continue };
@@ -209,10 +212,16 @@ impl<P: Platform> Panic<'_, P> {
             self.print(line.bytes());
             self.print(text.get(..length).unwrap_or(&[]));
             self.print(b"\n");
-            printed += 1;
+            printed = printed.saturating_add(1);
         }
         Ended::done(false, format_args!("{printed} lines that were not on the console"))
     }
+}
+
+/// Formats what is not ours: the one way from the panic path into code that may panic. Runs under re-entry.
+#[inline(never)]
+pub(crate) fn foreign<const N: usize>(message: &dyn fmt::Display) -> Text<N> {
+    Text::new(format_args!("{message}"))
 }
 
 /// What a notifier is given.

@@ -8,7 +8,7 @@
 use core::fmt;
 
 use crash_lock::{Authority, Domain};
-use crash_record::layout::{header, slot};
+use crash_record::layout::{header, log, slot};
 use crash_record::names::{Class, CpuState, EntryKind, Outcome, Rung, Step};
 use crash_record::write::RecordArea;
 use hal::kexec::Kexec;
@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::deadline::{Deadline, State};
 use crate::notifier::{Place, Refusal, Registry};
 use crate::order::{Action, ORDER, StepSpec, applies, grace_ms};
-use crate::report::{Detail, Voice};
+use crate::report::{Detail, Text, Voice, foreign};
 use crate::warden::Wardens;
 
 /// How long CPUs that a broken-off stop has signalled may still take to answer, ms.
@@ -231,6 +231,7 @@ impl<'a, P: Platform> Panic<'a, P> {
     ///
     /// Claims the panic and goes through the steps; or, if the panic is another CPU's, parks; or, if it
     /// is this CPU's already, marks what was running as failed and goes on.
+    #[inline(never)] // the image check starts here
     pub fn enter(&self, cause: &Cause<'_>, snapshot: &Snapshot<P::Registers>) -> ! {
         self.platform.mask_interrupts();
         let me = self.platform.current();
@@ -257,7 +258,7 @@ impl<'a, P: Platform> Panic<'a, P> {
 
     /// On to a panic stack that the abandoned context, if there is one, did not use.
     pub(crate) fn go_on(&self, me: CpuId, cause: Option<&Cause<'_>>, entry: Entry<'_, P::Registers>) -> ! {
-        let generation = self.entries.fetch_add(1, Ordering::AcqRel) + 1;
+        let generation = self.entries.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
         self.says(|authority| authority.own(me, generation));
         let stack = self.stacks.0.get(me.index()).map_or(0, |stack| stack.fetch_add(1, Ordering::AcqRel));
         self.platform.switch(stack as usize, begin, &Job { panic: self, me, cause, entry })
@@ -304,7 +305,7 @@ impl<'a, P: Platform> Panic<'a, P> {
     }
 
     fn reentry(&self, me: CpuId, cause: &Cause<'_>, snapshot: &Snapshot<P::Registers>) {
-        let depth = self.depth.fetch_add(1, Ordering::AcqRel) + 1;
+        let depth = self.depth.fetch_add(1, Ordering::AcqRel).saturating_add(1);
         let shot = self.deadline.now();
         self.deadline.settle(shot.generation, State::Done);
         if depth >= HALT_AT {
@@ -329,7 +330,8 @@ impl<'a, P: Platform> Panic<'a, P> {
         // Last, because it is somebody else's code that formats it: if it fails, nothing is lost.
         if depth < SKIP_OPTIONAL_AT {
             self.watched(me, MESSAGE_MS, || {
-                self.line(me, format_args!("*** again, in {name}: {}: {}", cause.reason, cause.message));
+                let message: Text<{ log::TEXT_BYTES }> = foreign(cause.message);
+                self.line(me, format_args!("*** again, in {name}: {}: {message}", cause.reason));
             });
         }
     }
@@ -384,7 +386,7 @@ impl<'a, P: Platform> Panic<'a, P> {
     /// On to the next step. Returns whether this one ran. Does nothing if an heir has done it.
     fn advance(&self) -> bool {
         let place = self.place.load(Ordering::Acquire);
-        let next = (place | 1) + 1;
+        let next = (place | 1).wrapping_add(1);
         let _ = self.place.compare_exchange(place, next, Ordering::AcqRel, Ordering::Acquire);
         place % 2 == 1
     }
@@ -587,6 +589,7 @@ impl<'a, P: Platform> Panic<'a, P> {
 }
 
 /// The first frame on a panic stack.
+#[inline(never)] // the image check starts here
 fn begin<P: Platform>(job: &Job<'_, '_, P>) -> ! {
     let Job { panic, me, cause, entry } = job;
     let (me, cause) = (*me, *cause);

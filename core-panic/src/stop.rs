@@ -46,14 +46,14 @@ pub enum Signal {
 
 /// A set of CPUs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct CpuSet(u64);
+struct CpuSet(u32);
 
 impl CpuSet {
     fn with(self, cpu: CpuId) -> Self {
-        CpuSet(self.0 | 1 << cpu.index())
+        CpuSet(self.0 | cpu.bit())
     }
     fn iter(self) -> impl Iterator<Item = CpuId> {
-        CpuId::all().filter(move |cpu| self.0 & (1 << cpu.index()) != 0)
+        CpuId::all().filter(move |cpu| self.0 & cpu.bit() != 0)
     }
     fn count(self) -> u32 {
         self.0.count_ones()
@@ -68,6 +68,7 @@ impl<P: Platform> Panic<'_, P> {
     ///
     /// Returns only if this CPU is not to be stopped by it: there is no panic, this CPU owns the panic or is
     /// parked already, or it is to finish its critical section first.
+    #[inline(never)] // the image check starts here
     pub fn on_signal(&self, rung: Rung, snapshot: &Snapshot<P::Registers>) -> Signal {
         let Some(owner) = self.claim.owner() else { return Signal::NotOurs };
         let me = self.platform.current();
@@ -85,7 +86,7 @@ impl<P: Platform> Panic<'_, P> {
             }
         }
         // Also one that is about to park: what it is saving came first.
-        if owner == me || self.parking.load(Ordering::Acquire) & (1 << me.index()) != 0 {
+        if owner == me || self.parking.load(Ordering::Acquire) & me.bit() != 0 {
             if rung == Rung::Nmi {
                 self.record.count(header::SURPLUS_NMIS);
             }
@@ -121,7 +122,7 @@ impl<P: Platform> Panic<'_, P> {
     /// The park loop. Registers first, then the word that says so; then the CPU may watch the owner,
     /// and after that nothing ever again.
     pub(crate) fn park(&self, me: CpuId, rung: Rung, snapshot: &Snapshot<P::Registers>) -> ! {
-        self.parking.fetch_or(1 << me.index(), Ordering::AcqRel);
+        self.parking.fetch_or(me.bit(), Ordering::AcqRel);
         self.record.save(me, rung, self.platform.now_ns(), snapshot);
         self.note_held(me, rung, snapshot.registers.resumable());
         self.record.set_slot(me, slot::STATE, u64::from(CpuState::Parked.number()));
@@ -226,9 +227,9 @@ impl<P: Platform> Panic<'_, P> {
         let start = self.platform.now_ns();
         let grace = self.config().deadline_ns(u64::from(self.config().grace_ms));
         let most = answer_ns.saturating_mul(2).saturating_add(grace);
-        for _ in 0..most / P::LEAST_ITERATION_NS {
+        for _ in 0..most / P::LEAST_ITERATION_NS.max(1) {
             let now = self.platform.now_ns();
-            if targets.iter().filter(|cpu| self.awaited(me, *cpu, now, start, answer_ns)).count() == 0 {
+            if !targets.iter().any(|cpu| self.awaited(me, cpu, now, start, answer_ns)) {
                 return;
             }
             self.platform.relax();
@@ -242,7 +243,7 @@ impl<P: Platform> Panic<'_, P> {
     /// Writes down what became of every CPU.
     fn settle(&self, me: CpuId, online: CpuSet) -> Result<Detail, Detail> {
         let cpus = (self.record.load(header::CPUS) as usize).min(hal::MAX_CPUS);
-        let (mut parked, mut missing) = (0, 0);
+        let (mut parked, mut missing) = (CpuSet(0), CpuSet(0));
         for cpu in CpuId::all().take(cpus) {
             let state = match self.record.state(cpu) {
                 _ if cpu == me => CpuState::Owner,
@@ -254,9 +255,11 @@ impl<P: Platform> Panic<'_, P> {
             if cpu == me {
                 continue;
             }
-            parked += u32::from(state == CpuState::Parked);
+            if state == CpuState::Parked {
+                parked = parked.with(cpu);
+            }
             if matches!(state, CpuState::Missing | CpuState::Deferred) {
-                missing += 1;
+                missing = missing.with(cpu);
                 self.says(|authority| authority.missing(cpu));
             }
             let rung = Rung::from_number(self.record.slot(cpu, slot::RUNG) as u16).unwrap_or(Rung::None);
@@ -272,8 +275,12 @@ impl<P: Platform> Panic<'_, P> {
             self.tell_held(me, cpu);
         }
         self.record.store(header::STOPPED_AT, self.platform.now_ns());
-        let detail =
-            Detail::new(format_args!("{parked} parked, {missing} missing of {} online", online.count()));
-        if missing == 0 { Ok(detail) } else { Err(detail) }
+        let detail = Detail::new(format_args!(
+            "{} parked, {} missing of {} online",
+            parked.count(),
+            missing.count(),
+            online.count()
+        ));
+        if missing.count() == 0 { Ok(detail) } else { Err(detail) }
     }
 }

@@ -82,7 +82,6 @@ impl Domain {
     }
 
     fn cpu(&self, cpu: CpuId) -> &Cpu {
-        // A `CpuId` is below `MAX_CPUS`.
         &self.cpus[cpu.index()]
     }
 

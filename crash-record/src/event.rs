@@ -92,16 +92,16 @@ impl LineWriter {
         for (to, from) in self.buffer.iter_mut().skip(self.length).zip(tail) {
             *to = from;
         }
-        take(self.buffer.get(..self.length + tail.len()).unwrap_or(&[]));
+        take(self.buffer.get(..self.length.saturating_add(tail.len())).unwrap_or(&[]));
     }
 
     fn push(&mut self, byte: u8) -> fmt::Result {
-        if self.length + TAIL + 1 >= MAX_LINE {
+        if self.length >= MAX_LINE - TAIL - 1 {
             return Err(fmt::Error);
         }
         let place = self.buffer.get_mut(self.length).ok_or(fmt::Error)?;
         *place = byte;
-        self.length += 1;
+        self.length = self.length.saturating_add(1);
         Ok(())
     }
 }

@@ -126,7 +126,7 @@ impl RecordArea {
     }
 
     const fn slot_at(cpu: CpuId, word: usize) -> usize {
-        layout::SLOTS_AT + cpu.index() * layout::SLOT_WORDS + word
+        (layout::SLOTS_AT + cpu.index() * layout::SLOT_WORDS).saturating_add(word)
     }
 
     /// A word of a CPU's slot.

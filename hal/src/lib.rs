@@ -69,6 +69,7 @@ pub use unsupported::Unsupported;
 /// The most CPUs any port may bring up. Sizes every per-CPU array of the panic path, none of which
 /// can be allocated (P7).
 pub const MAX_CPUS: usize = 16;
+const _: () = assert!(MAX_CPUS <= 32, "a CPU is a bit of a word");
 
 /// A CPU's logical number: dense, `0..count`, 0 is the CPU that booted. Hardware ids (APIC id,
 /// `ibm,ppc-interrupt-server#s`) stay inside the port.
@@ -85,8 +86,16 @@ impl CpuId {
     }
 
     /// The number as an index, below [`MAX_CPUS`].
+    #[inline]
     pub const fn index(self) -> usize {
-        self.0 as usize
+        // The number is below it; the remainder is how the compiler knows, and leaves bounds checks out.
+        self.0 as usize % MAX_CPUS
+    }
+
+    /// The number as a bit of a word.
+    #[inline]
+    pub const fn bit(self) -> u32 {
+        1 << self.index()
     }
 
     /// Every possible id, in order.

@@ -52,7 +52,7 @@ fn listen(line: &[u8]) {
             true => Text::<48>::new(format_args!(" rung rung=")),
             false => Text::new(format_args!(" begin step={step} ")),
         };
-        if line.windows(wanted.bytes().len()).any(|part| part == wanted.bytes()) {
+        if line.windows(wanted.bytes().len().max(1)).any(|part| part == wanted.bytes()) {
             OWNER.store(PORT.current().index() as u32, Ordering::Release);
             STEP.store(u32::from(step.number()), Ordering::Release);
             DUE_IN.store(if signals { 1 } else { INSIDE }, Ordering::Release);
@@ -73,6 +73,7 @@ fn count() {
 }
 
 /// Does what it says.
+#[inline(never)] // the image check ends here
 pub fn go_wrong(fault: Fault) {
     match fault {
         Fault::Panic => panic!("a panic on purpose, on the panic path"),

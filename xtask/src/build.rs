@@ -113,7 +113,15 @@ fn flags(machine: &Machine, linker: &Path) -> Vec<OsString> {
     let mut flags: Vec<OsString> = machine.build.rustflags.iter().map(OsString::from).collect();
     flags.push(linker_flag);
     flags.extend(
-        ["-Clinker-flavor=ld.lld", "-Clink-arg=--build-id=sha1", "--cfg", "mayday_metal"].map(OsString::from),
+        [
+            "-Clinker-flavor=ld.lld",
+            "-Clink-arg=--build-id=sha1",
+            // What refers to what: `image_check` follows it.
+            "-Clink-arg=--emit-relocs",
+            "--cfg",
+            "mayday_metal",
+        ]
+        .map(OsString::from),
     );
     flags
 }

@@ -172,7 +172,7 @@ pub struct Registers {
     pub pc: String,
 }
 
-/// `[image_check]`: where the check of the linked image does not look.
+/// `[image_check]`: where the check of the linked image starts, and where it does not look.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageCheck {
@@ -180,6 +180,9 @@ pub struct ImageCheck {
     /// first instructions of a secondary.
     #[serde(default)]
     pub skip: Vec<[String; 2]>,
+    /// Symbols of functions that trap entries call: the panic path begins there too.
+    #[serde(default)]
+    pub entries: Vec<String>,
 }
 
 /// `[store]`: a file of the run's folder in which the machine's firmware keeps things.

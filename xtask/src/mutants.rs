@@ -1,8 +1,8 @@
 //! `cargo xtask mutants`: negative controls. Each patch under `mutants/` breaks the tree in one way;
 //! the scenario that it names has to go red by the check that it names. A patch that no longer
 //! applies, a build error and a run that only times out prove nothing, and count as failures (unless the
-//! check is the one on the run's end). A patch with a line `case:` names a test on the host instead, or a
-//! case of the simulator.
+//! check is the one on the run's end). A check of the linked image needs no scenario. A patch with a line `case:`
+//! names a test on the host instead, or a case of the simulator.
 
 pub mod host;
 pub mod sim;
@@ -25,7 +25,7 @@ use crate::run::{self, RunResult};
 use crate::scenario::Scenario;
 use crate::verdict;
 use crate::workspace::Workspace;
-use crate::{build, setup};
+use crate::{build, image_check, setup};
 
 /// The header of a patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,8 @@ struct Mutant {
     name: String,
     /// What is broken.
     why: String,
-    scenario: String,
+    /// `None`: the image is looked at, and not run.
+    scenario: Option<String>,
     /// Machine names; empty for all.
     machines: Vec<String>,
     /// CPUs, where it is not the machine's default.
@@ -53,12 +54,13 @@ impl Mutant {
                 .ok_or_else(|| usage(format!("{}: its header has no line `{key}: …`", shown.display())))
         };
         let check = value("check")?;
-        if !verdict::NAMES.contains(&check.as_str()) {
+        let of_the_image = image_check::NAMES.contains(&check.as_str());
+        if !of_the_image && !verdict::NAMES.contains(&check.as_str()) {
             let line = header.iter().position(|line| line.starts_with("check:")).map_or(0, |line| line + 1);
             return Err(usage(format!(
                 "{}:{line}: no check `{check}`. There are: {}",
                 shown.display(),
-                verdict::NAMES.join(", ")
+                [&verdict::NAMES[..], &image_check::NAMES[..]].concat().join(", ")
             )));
         }
         let cpus = value("cpus").ok().map(|cpus| {
@@ -73,7 +75,7 @@ impl Mutant {
         Ok(Mutant {
             name: name.to_owned(),
             why: header.first().map(|line| line.trim().to_owned()).unwrap_or_default(),
-            scenario: value("scenario")?,
+            scenario: if of_the_image { None } else { Some(value("scenario")?) },
             machines,
             cpus: cpus.transpose()?,
             check,
@@ -202,7 +204,7 @@ pub fn command(workspace: &Workspace, args: &MutantArgs) -> Result<()> {
     bad.extend(host::try_all(workspace, &on_host)?);
     for row in &rows {
         let title = row.title();
-        let key = (row.machine.name.as_str(), row.mutant.scenario.as_str(), row.mutant.cpus);
+        let key = (row.machine.name.as_str(), row.mutant.scenario.as_deref(), row.mutant.cpus);
         let green = match controls.get(&key) {
             Some(&green) => green,
             None => *controls.entry(key).or_insert(control(workspace, row)?),
@@ -257,13 +259,19 @@ fn rows<'r>(mutants: &'r [Mutant], machines: &'r [Machine], filter: Option<&str>
 
 /// Whether the unbroken tree is green; if not, a red mutant says nothing about its patch.
 fn control(workspace: &Workspace, row: &Row) -> Result<bool> {
-    let name = format!("{}/{}", row.machine.name, row.mutant.scenario);
+    let scenario = row.mutant.scenario.as_deref();
+    let name = format!("{}/{}", row.machine.name, scenario.unwrap_or("image"));
     say!("{} control: {name}, nothing broken", paint(BOLD, "--"));
-    let result = build::kernel(workspace, row.machine).and_then(|kernel| {
-        run::run(workspace, &plan(workspace, row.mutant, row.machine)?, &kernel, false, &mut Unobserved)
+    let result = build::kernel(workspace, row.machine).and_then(|kernel| match scenario {
+        Some(scenario) => {
+            let plan = plan(workspace, row.mutant, scenario, row.machine)?;
+            run::run(workspace, &plan, &kernel, false, &mut Unobserved).map(Some)
+        }
+        None => image_check::run(row.machine, &kernel).map(|()| None),
     });
     match result {
-        Ok(result) => {
+        Ok(None) => Ok(true),
+        Ok(Some(result)) => {
             say!("{}", report::one_line(&result));
             if !result.verdict.passed() {
                 say!("{}", report::console_tail(&result).trim_end());
@@ -278,8 +286,8 @@ fn control(workspace: &Workspace, row: &Row) -> Result<bool> {
     }
 }
 
-fn plan(workspace: &Workspace, mutant: &Mutant, machine: &Machine) -> Result<Plan> {
-    let scenario = Scenario::load(workspace, &mutant.scenario)?;
+fn plan(workspace: &Workspace, mutant: &Mutant, scenario: &str, machine: &Machine) -> Result<Plan> {
+    let scenario = Scenario::load(workspace, scenario)?;
     let args = RunArgs { accel: "auto".into(), cpus: mutant.cpus, ..RunArgs::default() };
     match Plan::make(machine.clone(), scenario, &args)? {
         Planned::Run(plan) => Ok(*plan),
@@ -296,8 +304,18 @@ fn attempt(workspace: &Workspace, row: &Row) -> Result<String> {
     apply(&tree, &mutant.patch)?;
     let scratch = Workspace::at(&tree);
     let kernel = build::kernel_in(&scratch, machine, &scratch_root.join("metal"))?;
+    let Some(scenario) = &mutant.scenario else {
+        return match image_check::run(machine, &kernel) {
+            Ok(()) => Err(unexpected("survived: the image is as it should be")),
+            Err(error) if one_line(&error).contains(&format!("{}: ", mutant.check)) => {
+                Ok(format!("red by `{}`", mutant.check))
+            }
+            Err(error) => Err(error),
+        };
+    };
     // The scenario comes from the unbroken tree, the run's folder goes there too.
-    let result = run::run(workspace, &plan(workspace, mutant, machine)?, &kernel, false, &mut Unobserved)?;
+    let plan = plan(workspace, mutant, scenario, machine)?;
+    let result = run::run(workspace, &plan, &kernel, false, &mut Unobserved)?;
     caught(mutant, &result)
 }
 
@@ -393,7 +411,7 @@ mod tests {
     fn a_header_is_read() {
         let mutant = parse(HEADER).unwrap();
         assert_eq!(mutant.why, "It breaks.");
-        assert_eq!((mutant.scenario.as_str(), mutant.check.as_str()), ("some", "steps"));
+        assert_eq!((mutant.scenario.as_deref(), mutant.check.as_str()), (Some("some"), "steps"));
         assert_eq!(mutant.machines, ["one", "two"]);
         assert_eq!(mutant.cpus, None);
         assert_eq!(parse(&HEADER.replace("machine:", "cpus: 1\nmachine:")).unwrap().cpus, Some(1));
@@ -415,7 +433,9 @@ mod tests {
         let workspace = Workspace::at(&root);
         let scratch = tempfile::tempdir().unwrap();
         for mutant in Mutant::all(&workspace).unwrap() {
-            Scenario::load(&workspace, &mutant.scenario).unwrap();
+            if let Some(scenario) = &mutant.scenario {
+                Scenario::load(&workspace, scenario).unwrap();
+            }
             let tree = scratch.path().join(&mutant.name);
             fresh_copy(&root, &tree).unwrap();
             apply(&tree, &mutant.patch).unwrap_or_else(|error| panic!("{}: {error}", mutant.name));

@@ -35,10 +35,10 @@ impl Cursor<'_> {
 
     fn put_hex(&mut self, value: u64) -> Option<()> {
         self.put(b"0x")?;
-        let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
-        for index in (0..digits).rev() {
-            let nibble = (value >> (4 * index) & 0xF) as u8;
-            self.put(&[if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }])?;
+        let skipped = value.leading_zeros() as usize / 4;
+        for digit in value.to_be_bytes().iter().flat_map(|byte| [byte >> 4, byte & 0xF]).skip(skipped.min(15))
+        {
+            self.put(b"0123456789abcdef".get(usize::from(digit)..)?.get(..1)?)?;
         }
         Some(())
     }

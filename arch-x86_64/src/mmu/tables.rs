@@ -148,8 +148,9 @@ impl<'a> Tables<'a> {
     pub fn protect_large(&mut self, address: u64, protection: Protection) {
         if let Some((table, slot, true)) = self.leaf(VirtAddr::new_truncate(address))
             && let Some(table) = self.pool.get_mut(table)
+            && let Some(entry) = table.iter_mut().nth(slot)
         {
-            table[slot].set_flags(flags(protection) | PageTableFlags::HUGE_PAGE);
+            entry.set_flags(flags(protection) | PageTableFlags::HUGE_PAGE);
         }
     }
 

@@ -1,11 +1,12 @@
-//! Looking at a linked kernel image: no floating point, nothing writable and executable, every symbol there
-//! that the Rust side and the runner rely on.
+//! Looking at a linked kernel image: no floating point, nothing writable and executable, no way from the panic
+//! path into Rust's own panic, every symbol there that the Rust side and the runner rely on.
 //!
 //! The kernels do not save floating-point or vector registers in their trap entries, so an instruction that
 //! touches one would destroy another context's values without a trace. The rules belong to the instruction
 //! set that the ELF header names.
 
 mod power;
+mod reach;
 mod x86;
 
 use std::fmt;
@@ -57,13 +58,17 @@ impl fmt::Display for Finding {
     }
 }
 
+/// The rules, by the names that findings carry.
+pub const NAMES: [&str; 4] = ["write-xor-execute", "symbol-contract", "no-floating-point", reach::CHECK];
+
 /// Most findings of one rule that are shown.
 const SHOWN: usize = 8;
 
 /// Checks the image of a machine's kernel; an error lists what is wrong with it.
 pub fn run(machine: &Machine, elf: &Path) -> Result<()> {
     let data = std::fs::read(elf).or_environment(|| format!("cannot read {}", elf.display()))?;
-    let findings = findings(&data, &machine.image_check)?;
+    let mut findings = findings(&data, &machine.image_check)?;
+    findings.extend(reach::findings(&parse(&data)?, &machine.image_check)?);
     if findings.is_empty() {
         return Ok(());
     }
@@ -72,9 +77,13 @@ pub fn run(machine: &Machine, elf: &Path) -> Result<()> {
     Err(unexpected(lines.join("\n")))
 }
 
-/// Everything that is wrong with an image.
-pub fn findings(data: &[u8], settings: &ImageCheck) -> Result<Vec<Finding>> {
-    let file = ElfFile64::<Endianness>::parse(data).or_environment(|| "not a 64-bit ELF image".into())?;
+fn parse(data: &[u8]) -> Result<ElfFile64<'_>> {
+    ElfFile64::<Endianness>::parse(data).or_environment(|| "not a 64-bit ELF image".into())
+}
+
+/// What is wrong with an image, whatever the kernel in it.
+fn findings(data: &[u8], settings: &ImageCheck) -> Result<Vec<Finding>> {
+    let file = parse(data)?;
     let mut findings = writable_and_executable(&file);
     findings.extend(missing_symbols(&file));
     findings.extend(floating_point(&file, settings)?);
@@ -304,9 +313,10 @@ mod tests {
             let mut image = Image { text, ..Image::complete(machine, big) };
             assert_eq!(image.checks(), ["no-floating-point"]);
             image.symbols.extend([("data".into(), 0x1000), ("data_end".into(), 0x1004)]);
-            let skip = ImageCheck { skip: vec![["data".into(), "data_end".into()]] };
+            let skip = ImageCheck { skip: vec![["data".into(), "data_end".into()]], ..ImageCheck::default() };
             assert_eq!(image.checks_with(&skip), Vec::<&str>::new());
-            let unknown = ImageCheck { skip: vec![["data".into(), "nowhere".into()]] };
+            let unknown =
+                ImageCheck { skip: vec![["data".into(), "nowhere".into()]], ..ImageCheck::default() };
             assert!(findings(&image.bytes(), &unknown).is_err());
         }
     }

@@ -2,6 +2,7 @@
 
 use super::tree::{Problem, Tree};
 use crate::error::one_line;
+use crate::image_check;
 use crate::machine::Machine;
 use crate::mutants::{self, host::HostCase, sim};
 use crate::scenario::Scenario;
@@ -75,8 +76,9 @@ fn mutant(text: &str, machines: &[Machine], scenarios: &[Scenario]) -> Vec<Strin
         }
         return wrong;
     }
+    let of_the_image = image_check::NAMES.contains(&field("check"));
     for name in ["scenario", "machine", "check"] {
-        if field(name).is_empty() {
+        if field(name).is_empty() && !(of_the_image && name == "scenario") {
             wrong.push(format!("has no `{name}:` line"));
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::tree::{Problem, Tree};
-use crate::verdict;
+use crate::{image_check, verdict};
 
 const CHECK: &str = "promises";
 const TABLE: &str = "docs/promises.md";
@@ -78,6 +78,7 @@ impl Names<'_> {
         self.tests.contains(token)
             || self.scenarios.contains(token)
             || verdict::NAMES.contains(&token)
+            || image_check::NAMES.contains(&token)
             || self.simulated(token)
     }
 
