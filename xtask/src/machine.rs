@@ -34,6 +34,9 @@ pub struct Machine {
     /// Where the check of the image does not look.
     #[serde(default)]
     pub image_check: ImageCheck,
+    /// How programs of its kind run on a host, so that tests meet its byte order.
+    #[serde(default)]
+    pub host_tests: Option<HostTests>,
     /// Its firmware store, where it has one. Scenarios ask for it.
     #[serde(default)]
     pub store: Option<StoreDevice>,
@@ -183,6 +186,21 @@ pub struct ImageCheck {
     /// Symbols of functions that trap entries call: the panic path begins there too.
     #[serde(default)]
     pub entries: Vec<String>,
+}
+
+/// `[host_tests]`: the tests of the host once more, under user-mode emulation.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostTests {
+    /// Target triple with a standard library.
+    pub target: String,
+    /// Program that links for it.
+    pub linker: String,
+    /// Program that runs what was built, and its arguments.
+    pub runner: Vec<String>,
+    /// Packages that only build for some kinds of hosts, or are about this one.
+    #[serde(default)]
+    pub exclude: Vec<String>,
 }
 
 /// `[store]`: a file of the run's folder in which the machine's firmware keeps things.

@@ -1,10 +1,10 @@
 //! `cargo xtask test`: host tests, models of memory orderings, tidy, image checks, and the matrix of scenarios.
 
+mod host;
 mod matrix;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::mpsc::channel;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
@@ -15,8 +15,8 @@ use serde_json::json;
 use crate::cli::{TestArgs, TidyArgs};
 use crate::error::{Classed, class_of, environment, one_line, unexpected, usage};
 use crate::machine::Machine;
+use crate::qemu::Unobserved;
 use crate::qemu::plan::Plan;
-use crate::qemu::{Unobserved, kill};
 use crate::report::{self, BOLD, GREEN, RED, YELLOW, paint, say};
 use crate::run::{self, RunResult};
 use crate::workspace::Workspace;
@@ -36,11 +36,17 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     let images: Vec<_> =
         machines.iter().filter(|machine| wanted(&format!("{}/image", machine.name))).collect();
     let stages = ["host-tests", "models", "tidy"].map(|name| (name, wanted(name)));
+    let emulated: Vec<_> = machines.iter().filter(|machine| wanted(&host::title(machine))).collect();
+    let emulated = host::emulated(&emulated, &mut matrix.skipped)?;
     if args.list {
-        list(&stages, &images, &matrix);
+        list(&stages, &emulated, &images, &matrix);
         return Ok(());
     }
-    if matrix.plans.is_empty() && images.is_empty() && stages.iter().all(|(_, wanted)| !wanted) {
+    if matrix.plans.is_empty()
+        && images.is_empty()
+        && emulated.is_empty()
+        && stages.iter().all(|(_, wanted)| !wanted)
+    {
         let filter = args.filter.as_deref().unwrap_or_default();
         return Err(usage(format!(
             "--filter {filter}: nothing has that in its name; --list shows the names"
@@ -54,10 +60,14 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         heading(name);
         let result = match *name {
             "tidy" => tidy::run(workspace, &TidyArgs::default()),
-            "models" => models(workspace),
-            _ => host_tests(workspace),
+            "models" => host::models(workspace),
+            _ => host::tests(workspace),
         };
         tally.note(name, result)?;
+    }
+    for machine in &emulated {
+        heading(&host::title(machine));
+        tally.note(&host::title(machine), host::tests_as(workspace, machine))?;
     }
     let mut kernels = BTreeMap::new();
     for machine in &machines {
@@ -135,9 +145,12 @@ fn heading(name: &str) {
     say!("{} {name}", paint(BOLD, "--"));
 }
 
-fn list(stages: &[(&str, bool)], images: &[&Machine], matrix: &Matrix) {
+fn list(stages: &[(&str, bool)], emulated: &[&Machine], images: &[&Machine], matrix: &Matrix) {
     for (name, _) in stages.iter().filter(|(_, wanted)| *wanted) {
         say!("{name}");
+    }
+    for machine in emulated {
+        say!("{}", host::title(machine));
     }
     for machine in images {
         say!("{}/image", machine.name);
@@ -151,28 +164,6 @@ fn list(stages: &[(&str, bool)], images: &[&Machine], matrix: &Matrix) {
     for reason in &matrix.skipped {
         say!("{} {reason}", paint(YELLOW, "skipped"));
     }
-}
-
-fn host_tests(workspace: &Workspace) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(&cargo);
-    command.current_dir(workspace.root()).args(["test", "--quiet", "--workspace"]);
-    let status = kill::status(&mut command).or_environment(|| format!("cannot run {}", cargo.display()))?;
-    if status.success() { Ok(()) } else { Err(unexpected("a host test fails")) }
-}
-
-/// The models of memory orderings, in a build of their own.
-fn models(workspace: &Workspace) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(&cargo);
-    command
-        .current_dir(workspace.root())
-        .args(["test", "--quiet", "--release", "--package", "core-panic", "--package", "crash-record"])
-        .args(["--all-features", "--test", "loom", "--target-dir"])
-        .arg(workspace.root().join("target/loom"))
-        .env("RUSTFLAGS", "--cfg loom");
-    let status = kill::status(&mut command).or_environment(|| format!("cannot run {}", cargo.display()))?;
-    if status.success() { Ok(()) } else { Err(unexpected("a model of memory orderings fails")) }
 }
 
 /// Runs the matrix, several rows at once, and prints each as it ends.

@@ -1,0 +1,113 @@
+//! What is tested on the host: the workspace's tests, the models of memory orderings, and once more the tests, as
+//! another machine's word size and byte order would have them.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::error::{Classed, unexpected};
+use crate::machine::{HostTests, Machine};
+use crate::qemu::kill;
+use crate::toolchain;
+use crate::workspace::Workspace;
+
+/// `cargo test` for the whole workspace.
+pub fn tests(workspace: &Workspace) -> Result<()> {
+    run(cargo(workspace).args(["test", "--quiet", "--workspace"]), "a host test fails")
+}
+
+/// The models of memory orderings, in a build of their own.
+pub fn models(workspace: &Workspace) -> Result<()> {
+    let mut command = cargo(workspace);
+    command
+        .args(["test", "--quiet", "--release", "--package", "core-panic", "--package", "crash-record"])
+        .args(["--all-features", "--test", "loom", "--target-dir"])
+        .arg(workspace.root().join("target/loom"))
+        .env("RUSTFLAGS", "--cfg loom");
+    run(&mut command, "a model of memory orderings fails")
+}
+
+/// The stage that runs the tests as a program of this machine's kind.
+pub fn title(machine: &Machine) -> String {
+    format!("{}/host-tests", machine.name)
+}
+
+/// Of these machines the ones whose kind of programs runs here; what is missing for the others goes to
+/// `skipped`. Nothing is installed for it.
+pub fn emulated<'m>(machines: &[&'m Machine], skipped: &mut Vec<String>) -> Result<Vec<&'m Machine>> {
+    let mut here = Vec::new();
+    for machine in machines {
+        let Some(settings) = &machine.host_tests else { continue };
+        match missing(settings)? {
+            None => here.push(*machine),
+            Some(what) => skipped.push(format!("{}: {what}", title(machine))),
+        }
+    }
+    Ok(here)
+}
+
+fn missing(settings: &HostTests) -> Result<Option<String>> {
+    let programs = settings.runner.first().into_iter().chain([&settings.linker]);
+    if let Some(absent) = programs.into_iter().find(|program| toolchain::on_path(program).is_none()) {
+        return Ok(Some(format!("`{absent}` is not here")));
+    }
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(&rustc)
+        .args(["--print", "target-libdir", "--target", &settings.target])
+        .output()
+        .or_environment(|| format!("cannot run {}", rustc.display()))?;
+    let library = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let there = output.status.success() && library.is_dir();
+    Ok((!there).then(|| format!("the standard library for {} is not here", settings.target)))
+}
+
+/// The tests of what does not need this host's own instruction set, as programs of that machine's kind.
+pub fn tests_as(workspace: &Workspace, machine: &Machine) -> Result<()> {
+    let Some(settings) = &machine.host_tests else { return Ok(()) };
+    let variable = |what: &str| {
+        format!("CARGO_TARGET_{}_{what}", settings.target.replace('-', "_").to_ascii_uppercase())
+    };
+    let mut command = cargo(workspace);
+    command.args(["test", "--quiet", "--workspace", "--lib", "--bins", "--tests"]);
+    for package in &settings.exclude {
+        command.args(["--exclude", package]);
+    }
+    command
+        .args(["--target", &settings.target, "--target-dir"])
+        .arg(workspace.root().join("target/emulated"))
+        .env(variable("LINKER"), &settings.linker)
+        .env(variable("RUNNER"), settings.runner.join(" "));
+    run(&mut command, "a test fails on that kind of machine")
+}
+
+fn cargo(workspace: &Workspace) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace.root());
+    command
+}
+
+fn run(command: &mut Command, failure: &str) -> Result<()> {
+    let status =
+        kill::status(command).or_environment(|| format!("cannot run {}", command.get_program().display()))?;
+    if status.success() { Ok(()) } else { Err(unexpected(failure)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let settings = |runner: &str, target: &str| HostTests {
+            target: target.into(),
+            linker: "true".into(),
+            runner: vec![runner.into()],
+            exclude: Vec::new(),
+        };
+        let gone = missing(&settings("no-such-program", "any")).unwrap();
+        assert_eq!(gone.as_deref(), Some("`no-such-program` is not here"));
+        let gone = missing(&settings("true", "no-such-target")).unwrap();
+        assert_eq!(gone.as_deref(), Some("the standard library for no-such-target is not here"));
+    }
+}
