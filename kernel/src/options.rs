@@ -419,4 +419,28 @@ mod tests {
         assert_eq!(options.trigger, Trigger::Null);
         assert_eq!(options.delay_ms, 20);
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        /// Nonsense is complained about once, and costs nothing of what was said beside it.
+        #[test]
+        fn nonsense_costs_nothing(
+            nonsense in "[a-z.]{0,12}=?[ -~]{0,40}", place in 0..3usize,
+            key in proptest::sample::select(std::vec!["test.", "run.", "capture.record", "test.step", "test.nmi"]),
+            value in "[!-~]{0,30}",
+        ) {
+            for odd in [nonsense.replace(' ', ""), std::format!("{key}={value}")] {
+                let mut words = std::vec!["run.nonce=ff", "test.delay=7"];
+                words.insert(place, &odd);
+                let (mut options, complaints) = parse(&words.join(" "));
+                proptest::prop_assert!(complaints.len() <= 1, "{complaints:?}");
+                if !complaints.is_empty() {
+                    proptest::prop_assert_eq!((options.nonce, options.delay_ms), (0xff, 7));
+                }
+                options.fit(1, |_, _| {});
+                proptest::prop_assert_eq!(options.cpu, 0);
+            }
+        }
+    }
 }
