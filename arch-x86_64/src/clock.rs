@@ -16,11 +16,46 @@ pub const fn nanoseconds(ticks: u64, scale: u64) -> u64 {
     ((ticks as u128 * scale as u128) >> 32) as u64
 }
 
-/// The frequency if the shortest of several measurements was `ticks` in `count` PIT periods. `None` if
-/// that is no plausible CPU: 100 MHz to 8 GHz.
-pub fn frequency(ticks: u64, count: u64) -> Option<u64> {
-    let hz = u128::from(ticks) * 1_193_182 / u128::from(count.max(1));
-    u64::try_from(hz).ok().filter(|hz| (100_000_000..=ASSUMED_HZ).contains(hz))
+/// Frequency of the PIT, Hz.
+pub const PIT_HZ: u64 = 1_193_182;
+/// PIT periods that a measurement takes at least: 4 ms.
+pub const PERIODS: u16 = 4773;
+/// Measurements. Each is cut to the wrong length by whatever stops this CPU inside one of its two looks, so many
+/// short ones are better than a few long ones; the smallest result is the best.
+pub const ROUNDS: u32 = 16;
+/// Looks at the PIT in one measurement, at most. Three port accesses take more than half a microsecond on a machine,
+/// and a few instructions, nanoseconds each, where an emulator counts those.
+pub const LOOKS_MAX: u32 = 2_000_000;
+
+/// The PIT's count, and the time-stamp counter right before and after it was taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// The counter before.
+    pub before: u64,
+    /// The counter after.
+    pub after: u64,
+    /// The PIT's count.
+    pub count: u16,
+}
+
+impl Look {
+    /// The frequency of the time-stamp counter, Hz, if the later look is at least [`PERIODS`] later. A CPU that stood
+    /// still inside a look, or for so long between them that the count went round, makes it too high, never too low;
+    /// that it stood still between them otherwise changes nothing.
+    pub fn until(&self, later: &Look) -> Option<u64> {
+        // It counts down.
+        let periods = self.count.wrapping_sub(later.count);
+        if periods < PERIODS {
+            return None;
+        }
+        let ticks = later.after.checked_sub(self.before)?;
+        u64::try_from(u128::from(ticks) * u128::from(PIT_HZ) / u128::from(periods)).ok()
+    }
+}
+
+/// `None` for what is no CPU's frequency: outside 100 MHz to 8 GHz.
+pub fn plausible(hz: u64) -> Option<u64> {
+    Some(hz).filter(|hz| (100_000_000..=ASSUMED_HZ).contains(hz))
 }
 
 #[cfg(mayday_metal)]
@@ -46,39 +81,49 @@ mod metal {
         ORIGIN.store(ticks(), Relaxed);
     }
 
-    /// One measurement: ticks while PIT channel 2 counts down from `count`. `None` if it does not end.
-    fn measure(count: u16) -> Option<u64> {
-        let mut gate = IoPort::<u8>::new(0x61);
-        let mut command = IoPort::<u8>::new(0x43);
-        let mut channel = IoPort::<u8>::new(0x42);
-        let [low, high] = count.to_le_bytes();
-        // SAFETY: channel 2 drives nothing but the speaker, which stays off (bit 1).
-        unsafe {
-            let speaker = gate.read() & !0b11;
-            gate.write(speaker | 1);
-            command.write(0b1011_0000);
-            // Taken before the count starts and after its end was seen: a delay on either side only
-            // lengthens the result, so the minimum of several is the best one.
-            let start = ticks();
-            channel.write(low);
-            channel.write(high);
-            for _ in 0..2_000_000 {
-                if gate.read() & 0x20 != 0 {
-                    return Some(ticks().wrapping_sub(start));
-                }
+    /// The PIT's channel 2, counting down from 65536 over and over.
+    struct Pit {
+        command: IoPort<u8>,
+        channel: IoPort<u8>,
+    }
+
+    impl Pit {
+        fn start() -> Pit {
+            let mut gate = IoPort::<u8>::new(0x61);
+            let mut pit = Pit { command: IoPort::new(0x43), channel: IoPort::new(0x42) };
+            // SAFETY: channel 2 drives nothing but the speaker, which stays off (bit 1).
+            unsafe {
+                let speaker = gate.read() & !0b11;
+                gate.write(speaker);
+                pit.command.write(0b1011_0100);
+                pit.channel.write(0);
+                pit.channel.write(0);
+                gate.write(speaker | 1);
             }
+            pit
         }
-        None
+
+        fn look(&mut self) -> Look {
+            let before = ticks();
+            // SAFETY: latches the count of channel 2.
+            unsafe { self.command.write(0b1000_0000) };
+            let after = ticks();
+            // SAFETY: reads what was latched, low byte first.
+            let count = unsafe { [self.channel.read(), self.channel.read()] };
+            Look { before, after, count: u16::from_le_bytes(count) }
+        }
     }
 
     /// Calibrates. The error says why the clock goes on with its estimate.
     pub(crate) fn calibrate() -> Result<u64, &'static str> {
-        const COUNT: u16 = 5966; // 5 ms
+        let mut pit = Pit::start();
         let mut best = u64::MAX;
-        for _ in 0..5 {
-            best = best.min(measure(COUNT).ok_or("the PIT does not count")?);
+        for _ in 0..ROUNDS {
+            let first = pit.look();
+            let hz = (0..LOOKS_MAX).find_map(|_| first.until(&pit.look()));
+            best = best.min(hz.ok_or("the PIT does not count")?);
         }
-        let hz = frequency(best, u64::from(COUNT)).ok_or("the PIT gives an impossible TSC frequency")?;
+        let hz = plausible(best).ok_or("the PIT gives an impossible TSC frequency")?;
         SCALE.store(scale(hz), Relaxed);
         Ok(hz)
     }
@@ -111,9 +156,40 @@ mod tests {
 
     #[test]
     fn impossible_frequencies_are_refused() {
-        assert_eq!(frequency(13_500_000, 5966), Some(2_699_959_269));
-        assert_eq!(frequency(0, 5966), None);
-        assert_eq!(frequency(u64::MAX, 5966), None);
-        assert_eq!(frequency(1, 0), None);
+        assert_eq!(plausible(2_700_000_000), Some(2_700_000_000));
+        assert_eq!((plausible(0), plausible(99_999_999), plausible(ASSUMED_HZ + 1)), (None, None, None));
+    }
+
+    /// A counter of 2.7 GHz: looks at a time in µs, of a CPU that stands still for so long inside the look, either
+    /// before the count is taken or after it.
+    fn look(at_us: u64, still_before: u64, still_after: u64) -> Look {
+        let ticks = |us: u64| us * 2_700;
+        let taken = at_us + still_before;
+        let count = (65_536 - taken * PIT_HZ / 1_000_000 % 65_536) as u16;
+        Look { before: ticks(at_us), after: ticks(taken + still_after), count }
+    }
+
+    #[test]
+    fn a_stop_between_two_looks_changes_nothing() {
+        let first = look(50, 0, 0);
+        assert_eq!(first.until(&look(2_000, 0, 0)), None);
+        for later in [4_100, 20_000, 50_000] {
+            let hz = first.until(&look(later, 0, 0)).unwrap();
+            assert!(hz.abs_diff(2_700_000_000) < 1_000_000, "{hz}");
+        }
+    }
+
+    #[test]
+    fn what_a_stop_spoils_is_too_high_and_never_too_low() {
+        let exact = look(0, 0, 0).until(&look(5_000, 0, 0)).unwrap();
+        for (first, second) in [
+            (look(0, 3_000, 0), look(8_000, 0, 0)),
+            (look(0, 0, 0), look(5_000, 0, 9_000)),
+            (look(0, 0, 0), look(5_000, 2_000, 0)),
+            // The count went round.
+            (look(0, 0, 0), look(60_000, 0, 0)),
+        ] {
+            assert!(first.until(&second).is_none_or(|hz| hz + 1_000_000 > exact));
+        }
     }
 }

@@ -64,12 +64,24 @@ pub fn part(workspace: &Workspace, format: &str) -> Result<String> {
     Ok(text.trim_end().to_owned())
 }
 
-/// The bound of a run.
+/// The bound of a run. A scenario may ask for a smaller scale than its accelerator needs, so as not to take minutes;
+/// the clock goes on there while a virtual CPU stands still, so what may be asked of it is what its own scale says.
 pub fn bound(workspace: &Workspace, plan: &Plan) -> Result<Bound> {
-    let (cpus, line) = (plan.cpus.to_string(), plan.command_line(1));
+    let mut line = plan.command_line(1);
+    if scale(&line) < plan.accel.panic_scale {
+        line = format!("{line} panic.scale={}", plan.accel.panic_scale);
+    }
+    let cpus = plan.cpus.to_string();
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let text = ask(workspace, &[&["numbers", &cpus, "0"], &words[..]].concat())?.map_err(unexpected)?;
     numbers(&text).ok_or_else(|| unexpected(format!("the kernel explains itself as `{}`", text.trim())))
+}
+
+/// The scale that a command line ends up with.
+fn scale(line: &str) -> u32 {
+    let mut said =
+        line.split_ascii_whitespace().filter_map(|word| word.strip_prefix("panic.scale=")?.parse().ok());
+    said.next_back().unwrap_or(1)
 }
 
 fn numbers(text: &str) -> Option<Bound> {
@@ -165,6 +177,14 @@ mod tests {
         assert_eq!(numbers(text), Some(Bound { jump_ms: 1, end_ms: 3, reentry_ms: 5, takeover_ms: 6 }));
         assert_eq!(numbers(&text.replace("reentry_ms", "x")), None);
         assert_eq!(numbers(&text.replace("=6", "=six")), None);
+    }
+
+    #[test]
+    fn what_is_said_last_is_the_scale() {
+        let scales =
+            ["", "panic.scale=10 x", "panic.scale=10 panic.scale=2", "panic.scale=5 panic.scale=many"]
+                .map(scale);
+        assert_eq!(scales, [1, 10, 2, 5]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::cli::{TestArgs, TidyArgs};
-use crate::error::{Classed, class_of, environment, one_line, unexpected, usage};
+use crate::error::{class_of, environment, one_line, unexpected, usage};
 use crate::machine::Machine;
 use crate::qemu::Unobserved;
 use crate::qemu::plan::Plan;

@@ -31,6 +31,8 @@ pub enum Message {
         /// What came back, or the error's text.
         result: Result<Value, String>,
     },
+    /// It says nothing any more.
+    Closed,
 }
 
 /// Reads one line; `None` if it is none of the protocol's objects.
@@ -82,8 +84,7 @@ impl Qmp {
         let reader = BufReader::new(socket.try_clone().context("cannot share the QMP socket")?);
         let received = log.clone();
         std::thread::spawn(move || {
-            for line in reader.lines() {
-                let Ok(line) = line else { return };
+            for line in reader.lines().map_while(Result::ok) {
                 received.line("received", &line);
                 if let Some(message) = parse(&line)
                     && !sink(message)
@@ -91,6 +92,7 @@ impl Qmp {
                     return;
                 }
             }
+            sink(Message::Closed);
         });
         Ok(Qmp { socket, log, next: 1 })
     }

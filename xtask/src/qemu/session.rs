@@ -42,6 +42,7 @@ pub struct Session<'a> {
     partial: Vec<u8>,
     console_bytes: usize,
     console_open: bool,
+    qmp_open: bool,
     started: Instant,
     last_sound: Instant,
     /// When a guest that is meant to stay may be ended.
@@ -111,6 +112,7 @@ impl<'a> Session<'a> {
             partial: Vec::new(),
             console_bytes: 0,
             console_open: true,
+            qmp_open: true,
             started: now,
             last_sound: now,
             stay_until: None,
@@ -228,6 +230,7 @@ impl<'a> Session<'a> {
                 }
             }
             Input::Qmp(Message::Event { name, data }) => self.monitor_event(&name, &data),
+            Input::Qmp(Message::Closed) => self.qmp_open = false,
             Input::Qmp(_) => {}
         }
     }
@@ -358,7 +361,7 @@ impl<'a> Session<'a> {
     /// Takes what is still in the pipes of a dead emulator.
     fn drain(&mut self) {
         let until = Instant::now() + Duration::from_secs(2);
-        while self.console_open && Instant::now() < until {
+        while (self.console_open || self.qmp_open) && Instant::now() < until {
             match self.inputs.recv_timeout(Duration::from_millis(50)) {
                 Ok(input) => self.take(input),
                 Err(RecvTimeoutError::Timeout) => {}

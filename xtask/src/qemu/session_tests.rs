@@ -107,6 +107,13 @@ fn a_shutdown_reason_is_taken() {
 }
 
 #[test]
+fn what_is_said_before_the_exit_counts_also_if_it_is_heard_later() {
+    let script = "(sleep 0.3; say '{\"event\": \"SHUTDOWN\", \"data\": {\"reason\": \"guest-reset\"}}') >/dev/null &\nexit 0";
+    let (_root, evidence) = play(script, "");
+    assert_eq!(evidence.unwrap().shutdowns, ["guest-reset"]);
+}
+
+#[test]
 fn death_by_a_signal_is_told_apart() {
     assert_eq!(play("kill -SEGV $$; sleep 5", "").1.unwrap().ended, Ended::Signal(11));
 }

@@ -113,24 +113,33 @@ pub fn parked_pc(name: &'static str, facts: &Facts) -> Check {
         return Check::fail(name, "a park section", "the image has no __park_start and __park_end");
     };
     let within = |name: &str, pc: u64| facts.symbols.range(name).is_some_and(|range| range.contains(&pc));
+    let looks = [&inspection.registers, &inspection.registers_later]
+        .map(|text| program_counters(text, &facts.machine.registers));
     let mut faults = Vec::new();
-    let mut looked = 0;
-    for text in [&inspection.registers, &inspection.registers_later] {
-        let counters = program_counters(text, &facts.machine.registers);
-        for slot in stays(&record) {
-            // A warden polls until the owner has left: anywhere in kernel text but in the load.
-            let watches = !matches!(slot.role(), Some(Role::None));
-            match counters.get(&slot.cpu) {
-                Some(pc) if park.contains(pc) => looked += 1,
-                Some(pc) if watches && within("text", *pc) && !within("workload", *pc) => looked += 1,
-                Some(pc) => faults.push(format!("CPU {} is at {}", slot.cpu, facts.symbols.describe(*pc))),
-                None => faults.push(format!("the emulator shows no CPU {}", slot.cpu)),
+    let mut parked = 0;
+    for slot in stays(&record) {
+        // A warden polls until the owner has left: anywhere in kernel text but in the load.
+        let watches = !matches!(slot.role(), Some(Role::None));
+        let at_rest =
+            |pc: u64| park.contains(&pc) || (watches && within("text", pc) && !within("workload", pc));
+        let [Some(first), Some(later)] = looks.each_ref().map(|counters| counters.get(&slot.cpu).copied())
+        else {
+            faults.push(format!("the emulator shows no CPU {}", slot.cpu));
+            continue;
+        };
+        // One look may find it in the handler of a signal that it did not need any more; that is no way back to
+        // its work.
+        let astray = |pc: u64| within("workload", pc) && !park.contains(&pc);
+        match [first, later].into_iter().find(|pc| astray(*pc)) {
+            None if at_rest(first) || at_rest(later) => parked += 1,
+            at => {
+                let at = facts.symbols.describe(at.unwrap_or(first));
+                faults.push(format!("CPU {} is at {at}", slot.cpu));
             }
         }
     }
-    faults.dedup();
     let good =
-        if looked == 0 { "no CPU is parked".into() } else { format!("{} CPUs in the park loop", looked / 2) };
+        if parked == 0 { "no CPU is parked".into() } else { format!("{parked} CPUs in the park loop") };
     Check::without_faults(name, "every parked CPU in the park loop", faults, good)
 }
 

@@ -96,7 +96,7 @@ pub fn bound(name: &'static str, facts: &Facts) -> Check {
     if took <= most_us {
         Check::ok(name, format!("{found}, of at most {} ms", most_us / 1_000))
     } else {
-        let why = format!("at most {} ms (scale {scale}, {reentries} re-entries)", most_us / 1_000);
+        let why = format!("at most {} ms ({reentries} re-entries)", most_us / 1_000);
         Check::fail(name, why, found)
     }
 }

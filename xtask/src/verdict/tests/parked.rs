@@ -24,6 +24,15 @@ fn parked_pc() {
         },
         &["parked-pc"],
     );
+    // One look may find it in the handler of a signal too many; two may not, and none at work.
+    let at = |run: &mut Run, first: &str, later: &str| {
+        run.registers_later = Some(run.registers.replace("PC=1801", later));
+        run.registers = run.registers.replace("PC=1801", first);
+    };
+    red(|run| at(run, "PC=100", "PC=1801"), &[]);
+    red(|run| at(run, "PC=1801", "PC=100"), &[]);
+    red(|run| at(run, "PC=100", "PC=104"), &["parked-pc"]);
+    red(|run| at(run, "PC=1801", "PC=1c04"), &["parked-pc"]);
     // The owner may be anywhere.
     red(|run| run.registers = run.registers.replace("PC=1800", "PC=9"), &[]);
     red(|run| run.symbols.retain(|(name, _)| *name != "__park_end"), &["parked-pc"]);
