@@ -100,7 +100,7 @@ mod metal {
     }
 
     /// RTAS' lock, and who is inside.
-    static FIRMWARE: Firmware<Port> = Firmware::new();
+    static FIRMWARE: Firmware<Port> = Firmware::naming(super::service::ALL);
 
     /// Calls a service; `results` receives what comes after the status. One caller at a time, as the class of
     /// the service wants it; by the owner of a panic under the rules for that ([`crash_lock::firmware`]).

@@ -31,6 +31,7 @@ pub mod explain;
 pub mod notifier;
 pub mod order;
 pub mod report;
+mod ruling;
 pub mod sequence;
 pub mod stop;
 mod succession;

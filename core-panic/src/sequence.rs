@@ -119,6 +119,10 @@ pub struct Panic<'a, P: Platform> {
     depth: AtomicU32,
     /// Links of the final chain that were tried.
     links: AtomicU32,
+    /// Locks and calls into firmware that were decided about.
+    pub(crate) rulings: AtomicU32,
+    /// Entries of an owner when it last began to tell such a decision; 0 when it was told.
+    pub(crate) telling: AtomicU32,
     /// 1 once `panic.timeout` was begun to be waited for.
     delayed: AtomicU32,
     /// CPU + 1 that the owner wants to hand the panic to; 0 if none.
@@ -184,6 +188,8 @@ impl<'a, P: Platform> Panic<'a, P> {
             parking: AtomicU32::new(0),
             depth: AtomicU32::new(0),
             links: AtomicU32::new(0),
+            rulings: AtomicU32::new(0),
+            telling: AtomicU32::new(0),
             delayed: AtomicU32::new(0),
             redirect_to: AtomicU32::new(0),
             unwatched: AtomicU32::new(0),
@@ -552,6 +558,11 @@ impl<'a, P: Platform> Panic<'a, P> {
         let fields: [(&str, &dyn fmt::Display); 5] =
             [("class", &class), ("name", &name), ("outcome", &outcome), ("ns", &took), ("detail", why)];
         self.event(me, "notifier", &fields);
+    }
+
+    /// Times that an owner entered.
+    pub(crate) fn generation(&self) -> u32 {
+        self.entries.load(Ordering::Acquire)
     }
 
     pub(crate) fn next_event(&self) -> u64 {

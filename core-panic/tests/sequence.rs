@@ -1,6 +1,8 @@
 //! The sequence on a machine of threads: the same code that runs on metal.
 
 mod bench;
+#[path = "bench/rulings.rs"]
+mod rulings;
 
 use bench::{Bench, Call, End, Faults, Machine, Secondary, registry, snapshot};
 use core_panic::config::{FinalAction, KexecMode, StopPolicy};

@@ -28,6 +28,7 @@ use crate::domain::State;
 use crate::lock::CrashLock;
 use crate::panicking::{Panicking, Refused, Step};
 use crate::policy::{Found, Interruptible, Steal};
+use crate::ruling::{Answer, Asked, Ruling};
 
 /// What a service bears beside itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +113,8 @@ const MOST_ABANDONED: usize = 4;
 /// Firmware: its lock, and who is inside.
 pub struct Firmware<K> {
     lock: CrashLock<Nothing, K, Steal>,
+    /// Number and name of the services, for the record.
+    names: &'static [(u32, &'static str)],
     /// Service number by CPU; 0: outside.
     inside: [AtomicU32; hal::MAX_CPUS],
     /// Services that were abandoned half-way.
@@ -124,10 +127,18 @@ pub struct Firmware<K> {
 
 impl<K: Kernel> Firmware<K> {
     hal::const_unless_loom! {
-    /// Nobody is inside.
+    /// Nobody is inside, and services have no names but those of who calls them.
     #[allow(clippy::new_without_default)] // a static's initialiser
     pub fn new() -> Self {
+        Firmware::naming(&[])
+    }
+    }
+
+    hal::const_unless_loom! {
+    /// Nobody is inside. `names`: number and name of each service, for the record.
+    pub fn naming(names: &'static [(u32, &'static str)]) -> Self {
         Firmware {
+            names,
             lock: CrashLock::new(Nothing),
             inside: hal::each!(AtomicU32::new(0)),
             abandoned: hal::each!(AtomicU32::new(0)),
@@ -180,10 +191,23 @@ impl<K: Kernel> Firmware<K> {
             return Ok(self.call::<S, R>(body));
         };
         let result = self.allowed::<S, R>(me, generation, body);
-        if result.is_err() {
+        if let Err(why) = &result {
             self.refused.fetch_add(1, Ordering::AcqRel);
+            let beside = match why {
+                Forbidden::Inside { service, .. } => self.name(*service),
+                _ => None,
+            };
+            self.tell::<S>(Answer::Forbidden { why: *why, beside });
         }
         result
+    }
+
+    fn tell<S: Service>(&self, answer: Answer) {
+        K::ruled(&Ruling { asked: Asked::Firmware(S::NAME), answer });
+    }
+
+    fn name(&self, service: u32) -> Option<&'static str> {
+        self.names.iter().find(|(number, _)| *number == service).map(|(_, name)| *name)
     }
 
     fn allowed<S: Service, R>(
@@ -214,7 +238,10 @@ impl<K: Kernel> Firmware<K> {
         }
         let step = Step::new();
         let token = Panicking::new(&step, me, generation);
-        let guard = self.lock.enter(&token).map_err(Forbidden::Locked)?;
+        let guard = self.lock.enter_untold(&token).map_err(Forbidden::Locked)?;
+        if let Some((from, found)) = guard.stolen {
+            self.tell::<S>(Answer::Stolen { from, found });
+        }
         // Who was on its way while this CPU waited may have been stopped inside since.
         let result = match self.stuck(me).next() {
             Some(cpu) => Err(inside(cpu)),

@@ -72,12 +72,14 @@ mod held;
 mod lock;
 mod panicking;
 mod policy;
+mod ruling;
 
 pub use domain::{Authority, Blocked, Domain, State};
 pub use held::{Held, MOST_HELD};
 pub use lock::{CrashLock, Guard};
 pub use panicking::{PanicGuard, Panicking, Refused, Step};
 pub use policy::{Enters, Found, Interruptible, Never, Policy, Skip, Steal};
+pub use ruling::{Answer, Asked, Ruling};
 
 use hal::CpuId;
 
@@ -125,6 +127,14 @@ pub trait Kernel: 'static {
             Self::relax();
         }
     }
+
+    /// The owner of the panic found a lock held, or firmware forbidden, and this is what it does about that. As it
+    /// stands, what [`Domain::bind`] was given; nothing if that was not called.
+    fn ruled(ruling: &Ruling) {
+        if let Some(sequence) = Self::domain().sequence() {
+            (sequence.ruled)(ruling)
+        }
+    }
 }
 
 /// The panic sequence, as the locks see it.
@@ -134,6 +144,8 @@ pub struct Sequence {
     pub park: fn(Parking) -> !,
     /// [`Kernel::abandon`].
     pub abandon: fn(CpuId) -> !,
+    /// [`Kernel::ruled`].
+    pub ruled: fn(&Ruling),
 }
 
 /// Why a lock parks a CPU.

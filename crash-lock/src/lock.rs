@@ -10,6 +10,7 @@ use hal::sync::{AtomicU64, Ordering};
 use crate::domain::State;
 use crate::held::{self, Entry};
 use crate::policy::{Policy, Skip};
+use crate::ruling::{Answer, Asked, Ruling};
 use crate::{Kernel, Parking};
 
 /// A mutual-exclusion lock whose word names its holder. `K` is the kernel, `P` what a panic may do about a
@@ -71,6 +72,11 @@ impl<T: ?Sized, K: Kernel, P: Policy<T>> CrashLock<T, K, P> {
         held::holder(self.word.load(Ordering::Acquire))
     }
 
+    /// This lock, for the record.
+    pub(crate) fn asked() -> Asked {
+        Asked::Lock(core::any::type_name::<T>())
+    }
+
     #[inline]
     fn take(&self, me: CpuId, generation: u32) -> bool {
         let mine = held::word(me, generation);
@@ -109,6 +115,7 @@ impl<T: ?Sized, K: Kernel, P: Policy<T>> CrashLock<T, K, P> {
             if let Some((owner, _)) = owner {
                 if owner == me {
                     domain.list(me).leave(entry);
+                    K::ruled(&Ruling { asked: Self::asked(), answer: Answer::Abandons { holder } });
                     K::abandon(holder);
                 }
                 let gone = holder == owner || matches!(domain.state(holder), State::Parked | State::Missing);

@@ -11,6 +11,7 @@ use crate::domain::State;
 use crate::held::{self, Entry, REPAIRING};
 use crate::lock::CrashLock;
 use crate::policy::{Enters, Found, Policy, Skip};
+use crate::ruling::{Answer, Ruling};
 
 /// What a token's lifetime is bound to: made by the sequence at the begin of a step or notifier, gone at its end.
 pub struct Step {
@@ -69,8 +70,25 @@ impl core::fmt::Display for Refused {
 }
 
 impl<T: ?Sized, K: Kernel, P: Policy<T> + Enters> CrashLock<T, K, P> {
-    /// Takes the lock on the panic path, by the table of the crate. Bounded by [`Kernel::PATIENCE`].
+    /// Takes the lock on the panic path, by the table of the crate. Bounded by [`Kernel::PATIENCE`]. That it was
+    /// stolen or refused is told to the sequence ([`Kernel::ruled`]).
     pub fn enter<'s>(&'static self, token: &'s Panicking<'_>) -> Result<PanicGuard<'s, T, K, P>, Refused> {
+        let result = self.enter_untold(token);
+        let answer = match &result {
+            Ok(guard) => guard.stolen.map(|(from, found)| Answer::Stolen { from, found }),
+            Err(refused) => Some(Answer::Refused(*refused)),
+        };
+        if let Some(answer) = answer {
+            K::ruled(&Ruling { asked: Self::asked(), answer });
+        }
+        result
+    }
+
+    /// The same, for who tells the sequence more.
+    pub(crate) fn enter_untold<'s>(
+        &'static self,
+        token: &'s Panicking<'_>,
+    ) -> Result<PanicGuard<'s, T, K, P>, Refused> {
         let (me, mine) = (token.me, held::word(token.me, token.generation));
         let domain = K::domain();
         let entry = domain.list(me).enter(&self.word);
@@ -106,7 +124,7 @@ impl<T: ?Sized, K: Kernel, P: Policy<T> + Enters> CrashLock<T, K, P> {
                             lock: self,
                             me,
                             entry,
-                            stolen: Some(found),
+                            stolen: Some((by, found)),
                             token: PhantomData,
                         });
                     }
@@ -135,14 +153,14 @@ pub struct PanicGuard<'s, T: ?Sized + 'static, K: Kernel, P: Policy<T> + 'static
     lock: &'static CrashLock<T, K, P>,
     me: CpuId,
     entry: Entry,
-    stolen: Option<Found>,
+    pub(crate) stolen: Option<(CpuId, Found)>,
     token: PhantomData<(&'s (), *const ())>,
 }
 
 impl<T: ?Sized, K: Kernel, P: Policy<T>> PanicGuard<'_, T, K, P> {
-    /// How it was found, if it was stolen: to be recorded.
+    /// How it was found, if it was stolen.
     pub fn stolen(&self) -> Option<Found> {
-        self.stolen
+        self.stolen.map(|(_, found)| found)
     }
 }
 

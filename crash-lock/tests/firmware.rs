@@ -1,14 +1,15 @@
 //! The classes of firmware calls, row by row.
 #![cfg(not(loom))]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use crash_lock::firmware::{Block, Class, Firmware, Forbidden, Service};
-use crash_lock::{Authority, Domain, Kernel, Parking, Refused, State};
+use crash_lock::{Answer, Asked, Authority, Domain, Found, Kernel, Parking, Refused, Ruling, State};
 use hal::CpuId;
 
 thread_local! {
     static ME: Cell<usize> = const { Cell::new(0) };
+    static TOLD: RefCell<Vec<Ruling>> = const { RefCell::new(Vec::new()) };
 }
 
 fn cpu(number: usize) -> CpuId {
@@ -53,8 +54,11 @@ macro_rules! kernel {
             fn abandon(_: CpuId) -> ! {
                 unreachable!("the owner waits")
             }
+            fn ruled(ruling: &Ruling) {
+                TOLD.with_borrow_mut(|told| told.push(*ruling));
+            }
         }
-        static FIRMWARE: Firmware<Bench> = Firmware::new();
+        static FIRMWARE: Firmware<Bench> = Firmware::naming(&[(1, "Configure"), (2, "IntOff")]);
         /// A CPU enters a service and never comes back.
         #[allow(dead_code)]
         fn enters<S: Service>(number: usize) {
@@ -186,4 +190,38 @@ fn the_exemption_can_be_switched_off() {
     assert_eq!(owner::<Reboot>(), Err(Forbidden::Inside { cpu: cpu(1), service: 1 }));
     FIRMWARE.exempt_anywhere(true);
     assert_eq!(owner::<Reboot>(), Ok(Block::Own(cpu(0))));
+}
+
+#[test]
+fn each_decision_is_told_once_with_its_reason() {
+    kernel!();
+    std::thread::spawn(|| {
+        ME.set(2);
+        FIRMWARE.hold();
+    })
+    .join()
+    .unwrap();
+    let _authority = panics();
+    DOMAIN.parked(cpu(2));
+    let told = || TOLD.take();
+    let forbidden = |name, why, beside| Ruling {
+        asked: Asked::Firmware(name),
+        answer: Answer::Forbidden { why, beside },
+    };
+    assert_eq!(owner::<IntOff>(), Ok(Block::Own(cpu(0))));
+    let answer = Answer::Stolen { from: cpu(2), found: Found::Orphaned };
+    assert_eq!(
+        told(),
+        [Ruling { asked: Asked::Firmware("IntOff"), answer }],
+        "the lock in front of firmware"
+    );
+    assert_eq!(owner::<IntOff>(), Ok(Block::Own(cpu(0))));
+    assert_eq!(told(), [], "nobody was in the way");
+    enters::<IntOff>(1);
+    DOMAIN.parked(cpu(1));
+    assert!(owner::<IntOff>().is_ok() && owner::<Reboot>().is_ok());
+    assert_eq!(told(), []);
+    assert!(owner::<SetXive>().is_err());
+    let why = Forbidden::Inside { cpu: cpu(1), service: 2 };
+    assert_eq!(told(), [forbidden("SetXive", why, Some("IntOff"))]);
 }

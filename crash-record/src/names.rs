@@ -184,6 +184,41 @@ named! {
         Note = 6, "note";
         /// The panic has a new owner, the CPU that writes; the argument is the old one.
         Ownership = 7, "ownership";
+        /// A lock that was held: the outcome is `done` if it was taken all the same, `skipped` if not. The argument is
+        /// CPU + 1 of who was in the way (0: nobody) in its low 16 bits, and the [`Ruling`] in the 16 above. Text
+        /// is the type of the value behind the lock.
+        Lock = 8, "lock";
+        /// A call into firmware that others were in the way of, as [`EntryKind::Lock`]. Text is the service, and where
+        /// a CPU inside another one was in the way ` beside ` and that one.
+        Firmware = 9, "firmware";
+    }
+}
+
+named! {
+    /// What the panic path did about a lock that was held, or a call that others were in the way of, and why.
+    Ruling {
+        /// Taken from a CPU that is parked.
+        StolenFromParked = 1, "stolen-from-parked";
+        /// Taken from a context of the owner that was abandoned.
+        StolenFromAbandoned = 2, "stolen-from-abandoned";
+        /// Passed over: this very context holds it.
+        Recursive = 3, "held-by-this-context";
+        /// Passed over: a context of the owner holds it that was abandoned.
+        HeldByAbandoned = 4, "held-by-abandoned";
+        /// Passed over: a parked CPU holds it.
+        HeldByParked = 5, "held-by-parked";
+        /// Passed over: a missing CPU holds it.
+        HeldByMissing = 6, "held-by-missing";
+        /// Passed over after a while: a CPU holds it that is not known to be stopped.
+        HeldByRunning = 7, "held-by-running";
+        /// Somebody would have waited for it without end, and was abandoned.
+        WouldWait = 8, "would-wait";
+        /// Not called: a CPU that will not come out is in firmware, and the service bears nothing beside itself.
+        Inside = 9, "inside";
+        /// Not called: that service was abandoned half-way before.
+        AbandonedBefore = 10, "abandoned-before";
+        /// Not called: another service was abandoned half-way before.
+        Dirty = 11, "dirty";
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::crc::Crc;
 use crate::layout::{self, entry, header, log, slot};
-use crate::names::{Class, CpuState, EntryKind, Orphan, Outcome, Role, Rung, Step};
+use crate::names::{Class, CpuState, EntryKind, Orphan, Outcome, Role, Ruling, Rung, Step};
 
 /// What is wrong with a record, and where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,6 +101,15 @@ pub struct Entry<'a> {
 }
 
 impl Entry<'_> {
+    /// What was decided, and which CPU was in the way, of an entry about a lock or about firmware.
+    pub fn ruling(&self) -> Option<(Ruling, Option<usize>)> {
+        if !matches!(self.kind, EntryKind::Lock | EntryKind::Firmware) {
+            return None;
+        }
+        let who = (self.argument & 0xffff) as usize;
+        Some((Ruling::from_number((self.argument >> 16) as u16)?, who.checked_sub(1)))
+    }
+
     /// The class, of a notifier's entry.
     pub fn class(&self) -> Option<Class> {
         (self.kind == EntryKind::Notifier).then(|| Class::from_number(self.argument as u16)).flatten()

@@ -2,7 +2,7 @@
 #![cfg(feature = "write")]
 
 use crash_record::layout::{self, entry, slot};
-use crash_record::names::{CpuState, EntryKind, Outcome, Rung, Step};
+use crash_record::names::{CpuState, EntryKind, Outcome, Ruling, Rung, Step};
 use crash_record::view::RecordView;
 use crash_record::write::{EntryBody, Identity, RecordArea};
 use hal::CpuId;
@@ -80,6 +80,33 @@ fn reads_back() {
         (Some(Step::Stop), Some(Outcome::Done), "all parked")
     );
     assert_eq!(view.log().map(|line| line.text.to_string()).collect::<Vec<_>>(), ["a line"]);
+}
+
+#[test]
+fn a_decision_reads_back_with_who_was_in_the_way() {
+    let area = filled();
+    let body = |kind, argument| EntryBody {
+        kind,
+        step: Some(Step::KexecPost),
+        outcome: Some(Outcome::Skipped),
+        cpu: CpuId::BOOT,
+        began_at: 0,
+        ended_at: 0,
+        argument,
+        text: b"a service",
+    };
+    for (kind, argument, expected) in [
+        (EntryKind::Firmware, 9 << 16 | 3, Some((Ruling::Inside, Some(2)))),
+        (EntryKind::Lock, 5 << 16 | 1, Some((Ruling::HeldByParked, Some(0)))),
+        (EntryKind::Firmware, 11 << 16, Some((Ruling::Dirty, None))),
+        (EntryKind::Lock, 99 << 16, None),
+        (EntryKind::Note, 9 << 16 | 3, None),
+    ] {
+        area.append(&body(kind, argument));
+        let bytes = bytes(&area);
+        let entry = RecordView::parse(&bytes).unwrap().entries().last().unwrap().unwrap();
+        assert_eq!((entry.kind, entry.ruling(), entry.text), (kind, expected, "a service"));
+    }
 }
 
 #[test]

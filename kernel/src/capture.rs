@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core_panic::Cause;
 use core_panic::report::Text;
 use crash_record::layout::header;
-use crash_record::names::{CpuState, EntryKind, Outcome, Rung};
+use crash_record::names::{CpuState, EntryKind, Outcome, Ruling, Rung};
 use crash_record::view::{RecordError, RecordView};
 use hal::clock::Clock;
 use hal::console::EmergencyConsole;
@@ -110,6 +110,7 @@ fn report(view: &RecordView<'_>) -> Result<(), Fault> {
     );
     console::line(format_args!("The first kernel died on CPU {owner_text} of {}.", view.cpus()));
     let mut steps = Steps::new();
+    let mut rulings = 0;
     for entry in view.entries() {
         let entry = entry.map_err(|error| Fault("entries", error))?;
         let took = entry.ended_at.saturating_sub(entry.began_at) / 1000;
@@ -133,6 +134,16 @@ fn report(view: &RecordView<'_>) -> Result<(), Fault> {
                 let outcome = entry.outcome.map_or("?", Outcome::name);
                 console::line(format_args!("    {class} {outcome} in {took} us: {}", entry.text));
             }
+            (kind @ (EntryKind::Lock | EntryKind::Firmware), ..) => {
+                let (ruling, who) = entry.ruling().unzip();
+                let ruling = ruling.map_or("?", Ruling::name);
+                let by = match who.flatten() {
+                    Some(cpu) => Text::<16>::new(format_args!(", CPU {cpu}")),
+                    None => Text::new(format_args!("")),
+                };
+                console::line(format_args!("    {kind}: {}: {ruling}{by}", entry.text));
+                rulings += 1;
+            }
             (kind, ..) => console::line(format_args!("    {kind}: {}", entry.text)),
         }
     }
@@ -153,6 +164,7 @@ fn report(view: &RecordView<'_>) -> Result<(), Fault> {
             ("crc", &digest),
             ("cpus", &view.cpus()),
             ("parked", &parked),
+            ("rulings", &rulings),
             ("steps", &steps.0),
         ],
     );

@@ -28,6 +28,7 @@ pub static PANIC: Panic<'static, Bench> =
 pub const SEQUENCE: Sequence = Sequence {
     park: |why| PANIC.park_for_lock(why, &PORT.capture()),
     abandon: |holder| PANIC.abandon_for_lock(holder, &PORT.capture()),
+    ruled: |ruling| PANIC.ruled(ruling),
 };
 
 /// The command line. Unset only before `mayday_main` has read it.

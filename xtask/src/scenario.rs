@@ -228,6 +228,10 @@ pub struct Expect {
     /// Whether a CPU was to finish its critical section first.
     #[serde(default)]
     pub deferred: Option<bool>,
+    /// What the panic path decided about locks that were held and calls into firmware that others were in the way
+    /// of, as `lock/NAME:ruling` and `firmware/NAME:ruling`, in order, complete; none if it is left out.
+    #[serde(default)]
+    pub rulings: Option<Vec<String>>,
     /// Action of the `final` event.
     #[serde(default)]
     pub action: Option<String>,
@@ -293,6 +297,7 @@ impl Expect {
         override_with!(
             orphans,
             deferred,
+            rulings,
             action,
             reentries,
             config_problems,

@@ -144,6 +144,12 @@ fn words(event: &Event) -> Option<(anstyle::Style, String)> {
                 ),
             )
         }
+        (Stream::Panic, kind @ ("lock" | "firmware")) => {
+            let who = if get("who") == "none" { String::new() } else { format!(", CPU {}", get("who")) };
+            let beside =
+                if get("beside") == "none" { String::new() } else { format!(" in {}", get("beside")) };
+            (YELLOW, format!("  {kind} {} {}: {}{who}{beside}", get("name"), get("outcome"), get("ruling")))
+        }
         (Stream::Panic, "journal") => {
             let text = match event.field("refused") {
                 Some(refused) => format!("  journal: {refused}"),

@@ -22,6 +22,7 @@ pub fn summary(result: &RunResult) -> String {
     }
     steps(&mut out, result);
     cpus(&mut out, result);
+    rulings(&mut out, result);
     checks(&mut out, result);
     if !result.verdict.passed() {
         emulator(&mut out, result);
@@ -79,6 +80,32 @@ fn cpus(out: &mut String, result: &RunResult) {
             "    CPU {:<3} {} {how}{held}",
             event.text("who"),
             paint(style, format_args!("{state:<12}"))
+        );
+    }
+}
+
+fn rulings(out: &mut String, result: &RunResult) {
+    let panic = result.evidence.log.stream(Stream::Panic);
+    let mut rulings = panic.filter(|event| matches!(event.kind.as_str(), "lock" | "firmware")).peekable();
+    if rulings.peek().is_some() {
+        let _ = writeln!(out, "  {}", paint(BOLD, "locks and firmware"));
+    }
+    for event in rulings {
+        let who = match event.text("who") {
+            "none" => String::new(),
+            who => format!(" CPU {who}"),
+        };
+        let beside = match event.text("beside") {
+            "none" => String::new(),
+            service => format!(" in {service}"),
+        };
+        let _ = writeln!(
+            out,
+            "    {:<8} {} {}{}",
+            event.kind,
+            paint(outcome_style(event.text("outcome")), format_args!("{:<9}", event.text("outcome"))),
+            printable(event.text("name")),
+            paint(DIM, printable(&format!("  {}{who}{beside}", event.text("ruling"))))
         );
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use crash_record::names::{Class, CpuState, Orphan, Outcome, Rung, Step};
+use crash_record::names::{Class, CpuState, Orphan, Outcome, Ruling, Rung, Step};
 
 use super::{Expect, Kexec, Scenario, value_name};
 use crate::data;
@@ -65,6 +65,15 @@ impl Expect {
             };
             known("notifiers", item, "class", class, names!(Class))?;
             known("notifiers", item, "outcome", outcome, names!(Outcome))?;
+        }
+        for item in self.rulings.iter().flatten() {
+            let parts = item.split_once('/').and_then(|(kind, rest)| Some((kind, rest.rsplit_once(':')?)));
+            let Some((kind, (_, ruling))) = parts else {
+                let message = format!("`{item}` is not of the form lock/NAME:ruling or firmware/NAME:ruling");
+                return mistake("rulings", Some(item), message);
+            };
+            known("rulings", item, "kind", kind, &["lock", "firmware"])?;
+            known("rulings", item, "ruling", ruling, names!(Ruling))?;
         }
         if let Some(state) = &self.cpu_states {
             known("cpu_states", state, "state", state, names!(CpuState))?;

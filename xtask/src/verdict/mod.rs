@@ -12,6 +12,7 @@ pub mod cpus;
 mod jump;
 mod locks;
 mod record;
+mod rulings;
 mod steps;
 mod store;
 mod stream;
@@ -192,7 +193,7 @@ pub const NAMES: [&str; CHECKS.len()] = {
 
 type Judge = fn(&'static str, &Facts) -> Check;
 
-const CHECKS: [(&str, Judge); 23] = [
+const CHECKS: [(&str, Judge); 24] = [
     ("events", stream::events),
     ("ending", stream::ending),
     ("config", stream::config),
@@ -214,6 +215,7 @@ const CHECKS: [(&str, Judge); 23] = [
     ("registers", cpus::registers),
     ("witness", cpus::witness),
     ("locks", locks::locks),
+    ("rulings", rulings::rulings),
     ("store", store::store),
     ("panic-stack", cpus::panic_stack),
 ];

@@ -56,6 +56,7 @@ pub fn versus_capture(name: &'static str, facts: &Facts) -> Check {
         ("crc", format!("{:08x}", record.digest())),
         ("cpus", record.cpus().to_string()),
         ("parked", parked.to_string()),
+        ("rulings", record.entries().flatten().filter(|entry| entry.ruling().is_some()).count().to_string()),
         ("steps", steps_of(&record).join(",")),
     ];
     let faults = pairs

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crash_record::event::Stream;
 use crash_record::layout::{self, header, slot};
-use crash_record::names::{CpuState, EntryKind, Outcome as StepOutcome, Rung, Step};
+use crash_record::names::{CpuState, EntryKind, Outcome as StepOutcome, Ruling, Rung, Step};
 
 use super::*;
 use fixture::{Record, Run, WORK};
@@ -49,6 +49,17 @@ fn a_good_run_without_capture_is_green() {
 fn events() {
     // The second `stopped` line is lost.
     red(|run| run.lost.push(4), &["events", "cpu-states"]);
+}
+
+#[test]
+fn rulings() {
+    red(|run| run.say("firmware", "ruling", "dirty"), &["rulings"]);
+    red(|run| run.say("firmware", "name", "b"), &["rulings"]);
+    red(|run| run.say("firmware", "who", "1"), &["rulings"]);
+    red(|run| run.forget("firmware"), &["rulings"]);
+    red(|run| run.spoil(|record| record.ruling(4, "a beside b", Ruling::Dirty, 2)), &["rulings"]);
+    red(|run| run.spoil(|record| record.ruling(4, "a", Ruling::Inside, 1)), &["rulings"]);
+    red(|run| run.say("pass", "rulings", "0"), &["record-vs-capture"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crash_record::crc::{Crc, crc32c};
 use crash_record::event::{LineWriter, Stream};
 use crash_record::layout::{self, entry, header, slot};
-use crash_record::names::{CpuState, EntryKind, Outcome as StepOutcome, Rung, Step};
+use crash_record::names::{CpuState, EntryKind, Outcome as StepOutcome, Ruling, Rung, Step};
 use crash_record::store::StoreEntry;
 
 use crate::events::EventLog;
@@ -74,6 +74,7 @@ store = 1
 cpu_states = "parked"
 ending = "capture"
 capture = true
+rulings = ["firmware/a:inside"]
 steps = ["announce:done", "stop:done", "kexec-post:leaving"]
 notifiers = ["inform/log:done"]
 [expect.off]
@@ -116,6 +117,7 @@ impl Record {
         record.entry(1, EntryKind::Step, Step::Announce, StepOutcome::Done);
         record.entry(2, EntryKind::Step, Step::Stop, StepOutcome::Done);
         record.entry(3, EntryKind::Step, Step::KexecPost, StepOutcome::Leaving);
+        record.ruling(4, "a beside b", Ruling::Inside, 2);
         record
     }
 
@@ -158,6 +160,18 @@ impl Record {
             | u64::from(step.number()) << 32
             | u64::from(outcome.number()) << 16;
         self.0[at + entry::COMMIT] = self.crc(at + entry::HEAD, at + layout::ENTRY_WORDS);
+    }
+
+    /// An entry about firmware: what it says, and about whom.
+    pub fn ruling(&mut self, number: usize, text: &str, ruling: Ruling, who: u64) {
+        let at = layout::ENTRIES_AT + number * layout::ENTRY_WORDS;
+        self.0[at + entry::ARGUMENT] = u64::from(ruling.number()) << 16 | (who + 1);
+        for (word, part) in self.0[at + entry::TEXT..].iter_mut().zip(text.as_bytes().chunks(8)) {
+            let mut bytes = [0; 8];
+            bytes[..part.len()].copy_from_slice(part);
+            *word = u64::from_le_bytes(bytes);
+        }
+        self.entry(number, EntryKind::Firmware, Step::KexecPost, StepOutcome::Skipped);
     }
 
     pub fn bytes(&self) -> Vec<u8> {
@@ -233,7 +247,14 @@ impl Run {
                 Capture,
                 2,
                 "pass",
-                &[("nonce", &nonce), ("crc", &digest), ("cpus", "3"), ("parked", "2"), ("steps", steps)],
+                &[
+                    ("nonce", &nonce),
+                    ("crc", &digest),
+                    ("cpus", "3"),
+                    ("parked", "2"),
+                    ("rulings", "1"),
+                    ("steps", steps),
+                ],
             ),
             said(Capture, 3, "hold", &[]),
             said(Boot, 1, "store", &[("state", "ready"), ("reason", "")]),
@@ -252,6 +273,12 @@ impl Run {
                 ],
             ),
             said(Boot, 1, "cleared", &[("slot", "0")]),
+            said(
+                Panic,
+                1_700_000,
+                "firmware",
+                &[("name", "a"), ("ruling", "inside"), ("who", "2"), ("outcome", "skipped"), ("beside", "b")],
+            ),
         ];
         let registers =
             (0..CPUS).map(|cpu| format!("CPU#{cpu}\nAX=0 BX=1\nPC={:x} FL=2\n", PARK + cpu as u64)).collect();
