@@ -170,6 +170,9 @@ mod metal {
         let own = percpu::own();
         let Some(xirr) = xics::accept() else { return };
         let source = xics::source_of(xirr);
+        if let Some(handlers) = HANDLERS.get() {
+            (handlers.interrupt)(source);
+        }
         let snapshot = || Snapshot { registers: *registers, interrupted: None };
         // Every interrupt is ended before its handler runs: the handler may never return.
         if source == xics::IPI_SOURCE {

@@ -76,6 +76,7 @@ mod metal {
     const END_OF_INTERRUPT: u32 = 0xB0;
     const SPURIOUS: u32 = 0xF0;
     const IN_SERVICE: u32 = 0x100;
+    const REQUESTED: u32 = 0x200;
     const COMMAND: u32 = 0x300;
     const COMMAND_HIGH: u32 = 0x310;
     /// LVT registers in the order in which a version's entry count adds them:
@@ -162,6 +163,11 @@ mod metal {
             }
         }
         masked
+    }
+
+    /// Whether an interrupt has come that this CPU did not take yet.
+    pub(crate) fn latched() -> bool {
+        (0..8).any(|word| read(REQUESTED + word * 0x10) != 0)
     }
 
     /// Tells the APIC that the interrupt in service is done with.

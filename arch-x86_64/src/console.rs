@@ -107,6 +107,12 @@ mod metal {
         }
     }
 
+    /// Lets the port ask for an interrupt when a byte is typed, and changes nothing about whether anybody gets it: that
+    /// is what the I/O APIC's entry says.
+    pub fn raise_receive_interrupt() {
+        write(INTERRUPT_ENABLE, 1);
+    }
+
     /// Lets a typed byte raise an interrupt on the boot CPU, which reports it to
     /// [`hal::trap::Handlers::console_byte`].
     ///

@@ -32,7 +32,7 @@ mod metal {
     use super::{REGION_BASE, REGION_LEN, command_line, control, elf};
     use crate::asm::{self, symbols};
     use crate::platform::{PORT, Port};
-    use crate::{apic, boot, io_apic, mmu, pvh, timer};
+    use crate::{apic, boot, io_apic, mmu, pvh, timer, trap};
     use hal::clock::Clock;
     use hal::kexec::{Handoff, Image, Kexec, KexecError, Quiesced, Verified};
     use sha2::{Digest, Sha256};
@@ -221,11 +221,14 @@ mod metal {
         }
 
         /// Masks every I/O APIC entry and this CPU's local vectors, LINT1 (the external NMI) included. The
-        /// deadline timer's stays: it watches what is left to do, and whoever disarms it masks it.
+        /// deadline timer's stays: it watches what is left to do, and whoever disarms it masks it. What has come
+        /// already is taken.
         fn quiesce(&self) -> Result<Quiesced, KexecError> {
             let machine = boot::machine().ok_or(KexecError::Failed("the machine's tables were not read"))?;
             let (entries, refused) = io_apic::mask_all(&machine.madt, timer::interrupt());
-            Ok(Quiesced { sources: entries.saturating_add(apic::mask_local_vectors()), refused })
+            let sources = entries.saturating_add(apic::mask_local_vectors());
+            let left = u32::from(!trap::take_latched());
+            Ok(Quiesced { sources, refused: refused.saturating_add(left) })
         }
 
         fn jump(&self, image: Verified<'_>, handoff: &Handoff) -> KexecError {

@@ -85,7 +85,7 @@ mod metal {
     use crate::{apic, console};
     use core::fmt::Write;
     use core::sync::atomic::{
-        AtomicPtr, AtomicU64,
+        AtomicPtr, AtomicU32, AtomicU64,
         Ordering::{Acquire, Relaxed, Release},
     };
     use hal::console::EmergencyConsole;
@@ -99,6 +99,10 @@ mod metal {
 
     static HANDLERS: AtomicPtr<Handlers<Registers>> = AtomicPtr::new(core::ptr::null_mut());
     static EARLY_NMIS: AtomicU64 = AtomicU64::new(0);
+    /// CPU + 1 that takes what its APIC has latched, and does nothing about it.
+    static TAKING: AtomicU32 = AtomicU32::new(0);
+    /// Times that it looks again, at most: more than there are vectors.
+    const TAKES_MOST: u32 = 512;
 
     /// Registers the kernel's handlers for all CPUs. Before this, a trap prints a line on the emergency
     /// console and ends the run; an NMI is counted and returns.
@@ -160,6 +164,15 @@ mod metal {
     #[unsafe(no_mangle)]
     extern "C" fn x86_trap(vector: u32, frame: &mut Frame) {
         let vector = vector as u8;
+        if matches!(vector, VECTOR_STOP | VECTOR_NUDGE | VECTOR_SERIAL) {
+            if TAKING.load(Relaxed) == PORT.current().index() as u32 + 1 {
+                apic::end_of_interrupt();
+                return;
+            }
+            if let Some(handlers) = handlers() {
+                (handlers.interrupt)(vector.into());
+            }
+        }
         match vector {
             2 => match handlers() {
                 Some(handlers) => (handlers.nmi)(&snapshot(frame)),
@@ -186,6 +199,24 @@ mod metal {
         if handlers().is_some_and(|handlers| (handlers.resume)() == Resume::Masked) {
             frame.mask_interrupts();
         }
+    }
+
+    /// Takes the interrupts that this CPU's APIC has latched, ends them and does nothing else about them: masking
+    /// their sources does not take them back, and the next kernel would get them. Bounded. False if something is still
+    /// latched then.
+    ///
+    /// Call with interrupts masked, and every source too.
+    pub(crate) fn take_latched() -> bool {
+        TAKING.store(PORT.current().index() as u32 + 1, Relaxed);
+        for _ in 0..TAKES_MOST {
+            if !apic::latched() {
+                break;
+            }
+            // SAFETY: what comes in here is ended by `x86_trap`, which looks at `TAKING` first, and comes back.
+            unsafe { core::arch::asm!("sti", "nop", "nop", "cli") };
+        }
+        TAKING.store(0, Relaxed);
+        !apic::latched()
     }
 
     fn serial(frame: &Frame) {

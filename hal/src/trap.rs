@@ -59,6 +59,9 @@ pub struct Handlers<R: 'static> {
     pub nmi: fn(&Snapshot<R>),
     /// The stop IPI arrived. Returning resumes the interrupted context.
     pub stop: fn(&Snapshot<R>),
+    /// A maskable interrupt was taken, from an IPI or a device; the argument is the machine's own number for it (x86
+    /// vector, ppc64 source). Before anything else is done about it.
+    pub interrupt: fn(u32),
     /// A byte arrived on the console, in its receive interrupt.
     pub console_byte: fn(u8, &Snapshot<R>),
     /// Asked before every return from an NMI or an interrupt: how it returns. An interrupt handler that a

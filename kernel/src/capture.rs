@@ -3,7 +3,7 @@
 //! and in event lines, and ends the run.
 
 use core::fmt::Display;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use core_panic::Cause;
 use core_panic::report::Text;
@@ -12,6 +12,7 @@ use crash_record::names::{CpuState, EntryKind, Outcome, Ruling, Rung};
 use crash_record::view::{RecordError, RecordView};
 use hal::clock::Clock;
 use hal::console::EmergencyConsole;
+use hal::cpu::Cpu;
 use hal::firmware::Firmware;
 use hal::{CpuId, Platform};
 
@@ -19,6 +20,14 @@ use crate::console::{self, CAPTURE};
 use crate::first::Hex;
 use crate::options::Options;
 use crate::port::{self, PORT};
+use crate::traps;
+
+/// Interrupts that came to a capture kernel, which has let none in: left behind by the kernel before it.
+pub static STRAYS: AtomicU32 = AtomicU32::new(0);
+/// What the bench types for [`listen`].
+const TYPED: u8 = b'z';
+/// How long an interrupt may take after the byte was seen that it is about, ms.
+const LINGER_MS: u64 = 20;
 
 static CAPTURING: AtomicBool = AtomicBool::new(false);
 
@@ -64,11 +73,39 @@ pub fn run(options: &Options, address: u64, length: u64) -> ! {
             }
         },
     };
+    if options.listen_ms != 0 {
+        listen(options.listen_ms);
+    }
     if options.hold_ms != 0 {
         CAPTURE.event("hold", &[("ms", &options.hold_ms)]);
         console::hold(options.hold_ms, || PORT.read());
     }
     exit(verdict)
+}
+
+/// Opens the door and counts who comes in: nobody, if the kernel before this one has masked what it had enabled. The
+/// device that the bench types on may ask, and has a reason to.
+fn listen(ms: u64) {
+    port::console::raise_receive_interrupt();
+    CAPTURE.event("listen", &[("ms", &ms)]);
+    port::cpu::unmask_interrupts();
+    let seen = || PORT.read() == Some(TYPED) || traps::LAST_BYTE.load(Ordering::Acquire) == u32::from(TYPED);
+    let heard = wait(ms, seen);
+    wait(LINGER_MS, || false);
+    PORT.mask_interrupts();
+    CAPTURE.event("stray", &[("count", &STRAYS.load(Ordering::Acquire)), ("heard", &heard)]);
+}
+
+/// Whether that came true within `ms`.
+fn wait(ms: u64, mut condition: impl FnMut() -> bool) -> bool {
+    let since = PORT.now_ns();
+    while PORT.now_ns().wrapping_sub(since) < ms * 1_000_000 {
+        if condition() {
+            return true;
+        }
+        PORT.relax();
+    }
+    false
 }
 
 fn fail(check: &str, detail: &dyn Display) {

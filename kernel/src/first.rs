@@ -96,7 +96,7 @@ fn first(boot: &'static BootInfo, options: &Options) -> ! {
     for cpu in CpuId::all().take(cpus).skip(1) {
         up += usize::from(start(cpu));
     }
-    if options.trigger == Trigger::Console {
+    if options.trigger == Trigger::Console || options.listen_ms != 0 {
         match port::console::enable_receive_interrupt() {
             Ok(()) => traps::ARMED.store(true, Ordering::Release),
             Err(unsupported) => console::line(format_args!("console interrupt: {unsupported}")),
@@ -127,7 +127,8 @@ fn crash_image(boot: &BootInfo, options: &Options) {
     let Some(module) = port::kexec::crash_module() else {
         return state("none", &"no module was given at boot");
     };
-    let line = Text::<128>::new(format_args!("run.hold={}", options.hold_ms));
+    let line =
+        Text::<128>::new(format_args!("run.hold={} run.listen={}", options.hold_ms, options.listen_ms));
     let line = core::str::from_utf8(line.bytes()).unwrap_or("");
     let loaded = port::kexec::load(module, port::kexec::region(), line);
     if options.flip_image && loaded.is_ok() {

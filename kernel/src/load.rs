@@ -98,7 +98,8 @@ extern "C" fn nudge(index: usize) {
     nmis::at_work(cpu);
     let options = options();
     let chosen = options.cpu == index || options.trigger == Trigger::All;
-    let due = PORT.now_ns() >= DUE.load(Ordering::Acquire) && hammer::ready();
+    let heard = options.listen_ms == 0 || traps::LAST_BYTE.load(Ordering::Acquire) != 0;
+    let due = PORT.now_ns() >= DUE.load(Ordering::Acquire) && heard && hammer::ready();
     if chosen && due && !FIRED[index].swap(true, Ordering::Relaxed) {
         fire(cpu, options.trigger);
     }

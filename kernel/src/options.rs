@@ -5,6 +5,7 @@
 //! |---|---|---|---|
 //! | `run.nonce` | up to 16 hex digits | 0 | tells this run from every other |
 //! | `run.hold` | ms, 0 to 600000 | 0 | how long the last kernel waits to be looked at, or for a typed `g` |
+//! | `run.listen` | ms, 0 to 600000 | 0 | the console interrupts, and the panic waits for a typed byte; how long the capture kernel waits for a typed `z`, with interrupts on |
 //! | `test.panic` | see [`Trigger`] | `rust` | how the panic comes about |
 //! | `test.cpu` | 0 to 15 | 0 | on which CPU |
 //! | `test.delay` | ms, 0 to 60000 | 20 | after how much load |
@@ -151,6 +152,8 @@ pub struct Options {
     pub nonce: u64,
     /// `run.hold`, ms.
     pub hold_ms: u64,
+    /// `run.listen`, ms.
+    pub listen_ms: u64,
     /// `test.panic`.
     pub trigger: Trigger,
     /// `test.cpu`.
@@ -185,6 +188,7 @@ impl Default for Options {
             config: Config::DEFAULT,
             nonce: 0,
             hold_ms: 0,
+            listen_ms: 0,
             trigger: Trigger::Rust,
             cpu: 0,
             delay_ms: 20,
@@ -255,6 +259,7 @@ impl Options {
         match key {
             "run.nonce" => self.nonce = hex(value)?,
             "run.hold" => self.hold_ms = number(value, 600_000, "a number of ms up to 600000")?,
+            "run.listen" => self.listen_ms = number(value, 600_000, "a number of ms up to 600000")?,
             "test.panic" => {
                 let expected = "rust, null, wild, undefined, trap, stack-overflow, write-text, \
                                 exec-data, display, nmi, console, all, early or none";

@@ -1,7 +1,7 @@
 //! Where the port's trap entries arrive, and where Rust's own panics do.
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use core_panic::Cause;
 use core_panic::stop::Signal;
@@ -19,10 +19,12 @@ use crate::{capture, nmis};
 type Registers = <Port as Platform>::Registers;
 
 /// The handlers that the port calls.
-pub static HANDLERS: Handlers<Registers> = Handlers { nmi, stop, console_byte, resume, fault };
+pub static HANDLERS: Handlers<Registers> = Handlers { nmi, stop, interrupt, console_byte, resume, fault };
 
 /// Set by the load just before it sends itself the NMI in whose handler the panic is to happen.
 pub static NMI_PANICS: AtomicBool = AtomicBool::new(false);
+/// The byte that came last in the console's receive interrupt; 0: none did.
+pub static LAST_BYTE: AtomicU32 = AtomicU32::new(0);
 /// Set when the bench may type its trigger.
 pub static ARMED: AtomicBool = AtomicBool::new(false);
 
@@ -46,7 +48,14 @@ fn resume() -> Resume {
     if port::lock::domain().pending(PORT.current()) { Resume::Masked } else { Resume::AsItWas }
 }
 
+fn interrupt(_number: u32) {
+    if capture::is_capture() {
+        capture::STRAYS.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
 fn console_byte(byte: u8, _snapshot: &Snapshot<Registers>) {
+    LAST_BYTE.store(u32::from(byte), Ordering::Release);
     if byte == b'!' && options().trigger == Trigger::Console && ARMED.swap(false, Ordering::AcqRel) {
         panic!("a panic inside the console's receive interrupt");
     }

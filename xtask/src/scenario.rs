@@ -232,6 +232,9 @@ pub struct Expect {
     /// of, as `lock/NAME:ruling` and `firmware/NAME:ruling`, in order, complete; none if it is left out.
     #[serde(default)]
     pub rulings: Option<Vec<String>>,
+    /// Interrupts that the capture kernel gets which it did not ask for.
+    #[serde(default)]
+    pub stray: Option<u32>,
     /// Action of the `final` event.
     #[serde(default)]
     pub action: Option<String>,
@@ -298,6 +301,7 @@ impl Expect {
             orphans,
             deferred,
             rulings,
+            stray,
             action,
             reentries,
             config_problems,

@@ -15,6 +15,7 @@ mod record;
 mod rulings;
 mod steps;
 mod store;
+mod stray;
 mod stream;
 #[cfg(test)]
 pub mod tests;
@@ -193,7 +194,7 @@ pub const NAMES: [&str; CHECKS.len()] = {
 
 type Judge = fn(&'static str, &Facts) -> Check;
 
-const CHECKS: [(&str, Judge); 24] = [
+const CHECKS: [(&str, Judge); 25] = [
     ("events", stream::events),
     ("ending", stream::ending),
     ("config", stream::config),
@@ -217,6 +218,7 @@ const CHECKS: [(&str, Judge); 24] = [
     ("locks", locks::locks),
     ("rulings", rulings::rulings),
     ("store", store::store),
+    ("stray", stray::stray),
     ("panic-stack", cpus::panic_stack),
 ];
 

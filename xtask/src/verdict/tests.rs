@@ -63,6 +63,13 @@ fn rulings() {
 }
 
 #[test]
+fn stray() {
+    red(|run| run.say("stray", "count", "1"), &["stray"]);
+    red(|run| run.say("stray", "heard", "false"), &["stray"]);
+    red(|run| run.forget("stray"), &["stray"]);
+}
+
+#[test]
 fn ending() {
     red(|run| run.ended = Ended::Exit(35), &["ending"]);
     red(|run| run.ended = Ended::Signal(9), &["ending"]);

@@ -71,6 +71,7 @@ summary = "made up"
 reason = "rust-panic"
 owner = 0
 store = 1
+stray = 0
 cpu_states = "parked"
 ending = "capture"
 capture = true
@@ -256,6 +257,7 @@ impl Run {
                     ("steps", steps),
                 ],
             ),
+            said(Capture, 2, "stray", &[("count", "0"), ("heard", "true")]),
             said(Capture, 3, "hold", &[]),
             said(Boot, 1, "store", &[("state", "ready"), ("reason", "")]),
             said(Boot, 1, "stored", &[("slot", "0")]),
