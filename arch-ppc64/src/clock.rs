@@ -29,12 +29,22 @@ mod metal {
         FREQUENCY.store(frequency, Relaxed);
     }
 
+    /// The timebase.
+    pub fn ticks() -> u64 {
+        let ticks: u64;
+        // SAFETY: reads a counter.
+        unsafe { asm!("mftb {}", out(reg) ticks, options(nomem, nostack, preserves_flags)) };
+        ticks
+    }
+
+    /// Ticks of the timebase in that many microseconds.
+    pub fn ticks_in_us(us: u64) -> u64 {
+        us.saturating_mul(FREQUENCY.load(Relaxed)) / 1_000_000
+    }
+
     impl Clock for Port {
         fn now_ns(&self) -> u64 {
-            let ticks: u64;
-            // SAFETY: reads a counter.
-            unsafe { asm!("mftb {}", out(reg) ticks, options(nomem, nostack, preserves_flags)) };
-            nanoseconds(ticks, FREQUENCY.load(Relaxed))
+            nanoseconds(ticks(), FREQUENCY.load(Relaxed))
         }
     }
 
@@ -58,7 +68,7 @@ mod metal {
 }
 
 #[cfg(mayday_metal)]
-pub use metal::{calibrate, wait};
+pub use metal::{calibrate, ticks, ticks_in_us, wait};
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,8 @@
 
 use crate::firmware::RtasFirmware;
 use crate::hcall::{self, H_BUSY, H_GET_TERM_CHAR, H_PUT_TERM_CHAR, H_SUCCESS};
-use crate::{Port, boot, percpu, xics};
+use crate::rtas::service::DisplayCharacter;
+use crate::{Port, boot, percpu, rtas, xics};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use hal::Unsupported;
 use hal::console::EmergencyConsole;
@@ -24,6 +25,8 @@ pub const BURST: usize = 64;
 static UNIT: AtomicU64 = AtomicU64::new(0);
 /// The terminal's interrupt source once its interrupt is enabled, else 0.
 static SOURCE: AtomicU32 = AtomicU32::new(0);
+/// Whether output goes through RTAS.
+static THROUGH_FIRMWARE: AtomicBool = AtomicBool::new(false);
 
 /// Selects the terminal that the device tree names.
 pub fn select(unit: u64) {
@@ -103,6 +106,9 @@ impl Chunk {
 impl EmergencyConsole for Port {
     /// Sends `\r` before each `\n`: the hypervisor's terminal adds nothing.
     fn write(&self, bytes: &[u8]) -> usize {
+        if THROUGH_FIRMWARE.load(Ordering::Acquire) {
+            return bytes.iter().take_while(|byte| display(**byte)).count();
+        }
         let mut chunk = Chunk { bytes: [0; 16], len: 0 };
         let mut sent = 0;
         for (index, byte) in bytes.iter().enumerate() {
@@ -127,6 +133,19 @@ impl EmergencyConsole for Port {
         PENDING.fill();
         PENDING.pop()
     }
+}
+
+/// From here on the emergency console goes through RTAS `display-character`, for tests of what firmware bears.
+pub fn through_firmware() -> Result<(), Unsupported> {
+    let there = rtas::services().is_some_and(|services| services.display_character.is_some());
+    THROUGH_FIRMWARE.store(there, Ordering::Release);
+    if there { Ok(()) } else { Err(Unsupported::new("RTAS lacks display-character")) }
+}
+
+/// Writes a byte through RTAS, `\r` before each `\n`.
+fn display(byte: u8) -> bool {
+    let send = |byte: u8| rtas::call::<DisplayCharacter>(&[byte.into()], &mut []).is_ok();
+    (byte != b'\n' || send(b'\r')) && send(byte)
 }
 
 /// Lets the terminal ask for an interrupt when a byte is typed, and changes nothing about whether anybody gets it: it

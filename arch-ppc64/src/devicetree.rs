@@ -262,6 +262,8 @@ fn services(node: &FallibleNode<'_>) -> Services {
         int_off: cell("ibm,int-off"),
         nvram_fetch: cell("nvram-fetch"),
         nvram_store: cell("nvram-store"),
+        get_time_of_day: cell("get-time-of-day"),
+        display_character: cell("display-character"),
     }
 }
 

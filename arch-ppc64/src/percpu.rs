@@ -93,6 +93,8 @@ pub struct PerCpu {
     pub jump_tree: AtomicU64,
     /// Base of the crash image, once this CPU is on its way into it; 0 before.
     pub jump_base: AtomicU64,
+    /// State of the firmware that stands in front of RTAS in a test (`asm/shim.S`); 0: there is none.
+    pub shim: AtomicU64,
     /// Why the next IPI is sent: bits of `ipi::Reason`.
     pub ipi_reasons: AtomicU32,
     /// Save area of ordinary vectors.
@@ -127,6 +129,7 @@ impl PerCpu {
             nmi_dropped: AtomicU64::new(0),
             jump_tree: AtomicU64::new(0),
             jump_base: AtomicU64::new(0),
+            shim: AtomicU64::new(0),
             ipi_reasons: AtomicU32::new(0),
             trap_save: SaveArea::new(),
             machine_check_area: SaveArea::new(),

@@ -5,6 +5,7 @@
 //! interrupted a call; they lie in the image and so below 4 GiB, and never on a stack.
 
 pub mod service;
+pub mod shim;
 
 use crash_lock::firmware::Forbidden;
 
@@ -42,6 +43,10 @@ pub struct Services {
     pub nvram_fetch: Option<u32>,
     /// `nvram-store`.
     pub nvram_store: Option<u32>,
+    /// `get-time-of-day`.
+    pub get_time_of_day: Option<u32>,
+    /// `display-character`.
+    pub display_character: Option<u32>,
 }
 
 /// Why a service did not do its work.
@@ -72,7 +77,7 @@ pub fn encode(token: u32, arguments: &[u32], results: usize) -> Option<[u32; BLO
 #[cfg(mayday_metal)]
 mod metal {
     use super::service::Rtas;
-    use super::{BLOCK_WORDS, RtasError, Services, encode};
+    use super::{BLOCK_WORDS, RtasError, Services, encode, shim};
     use crate::platform::Port;
     use crate::{asm, boot};
     use core::sync::atomic::{AtomicU32, Ordering};
@@ -126,10 +131,11 @@ mod metal {
         for (slot, word) in block.0.iter().zip(words) {
             slot.store(word, Ordering::Relaxed);
         }
-        // SAFETY: entry and base are what `instantiate-rtas` returned; the block is this CPU's, static,
+        // SAFETY: entry and base are what `instantiate-rtas` returned, or the entry is the test's that leads there;
+        // the block is this CPU's, static,
         // and identity-mapped below 4 GiB; SPRG0 was set before anything could call this.
         unsafe {
-            asm::ppc_call_32(u64::from(services.entry), (&raw const *block) as u64, u64::from(services.base));
+            asm::ppc_call_32(shim::entry(services), (&raw const *block) as u64, u64::from(services.base));
         }
         let answers = block.0.iter().skip(arguments.saturating_add(3));
         let mut answers = answers.map(|word| word.load(Ordering::Relaxed));
@@ -138,6 +144,11 @@ mod metal {
             *slot = word;
         }
         if status == 0 { Ok(()) } else { Err(RtasError::Status(status)) }
+    }
+
+    /// Takes the lock in front of RTAS and never gives it back. For tests.
+    pub fn hold() {
+        FIRMWARE.hold();
     }
 
     /// The three words that send a CPU back to stop: argument block, entry, base. Zero entry: no such
@@ -157,7 +168,7 @@ mod metal {
 }
 
 #[cfg(mayday_metal)]
-pub use metal::{call, services, stop_words};
+pub use metal::{call, hold, services, stop_words};
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,11 @@ impl EmergencyConsole for Port {
     }
 }
 
+/// From here on the emergency console goes through the machine's firmware, for tests of what firmware bears.
+pub fn through_firmware() -> Result<(), Unsupported> {
+    Err(Unsupported::new("this port's firmware has no console"))
+}
+
 /// Lets the console's device ask for an interrupt when a byte is typed, and changes nothing about whether anybody
 /// gets it: so that a kernel can find out what the one before it has left unmasked.
 pub fn raise_receive_interrupt() {}

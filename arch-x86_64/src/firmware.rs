@@ -8,6 +8,7 @@ use crate::platform::{PORT, Port};
 use hal::Unsupported;
 use hal::clock::Clock;
 use hal::firmware::{Firmware, FirmwareError};
+use hal::testload::{FirmwareService, FirmwareTest};
 use x86_64::instructions::port::Port as IoPort;
 
 /// SLP_EN in a PM1 control register; SLP_TYP is bits 10-12.
@@ -78,3 +79,23 @@ impl Firmware for Port {
         FirmwareError::Returned(i64::from(value))
     }
 }
+
+/// Puts a firmware in front of the machine's own that takes its time and knows who is inside, for tests.
+pub fn arm(_test: &FirmwareTest) -> Result<(), Unsupported> {
+    Err(NONE)
+}
+
+/// Calls a service, for tests: by the rules of the panic path on its owner. The reason, where it is not called.
+pub fn call(_service: FirmwareService) -> Result<(), &'static str> {
+    Err(NONE.reason)
+}
+
+/// Whether a CPU is in the middle of a service that takes its time.
+pub fn dwelling() -> bool {
+    false
+}
+
+/// Takes the lock in front of firmware and never gives it back, for tests.
+pub fn hold() {}
+
+const NONE: Unsupported = Unsupported::new("firmware is not called under a lock here");

@@ -51,3 +51,25 @@ pub enum Provoke {
     /// processor would be in.
     MachineCheck,
 }
+
+/// A service of a machine's firmware, by what it is for. What it bears beside itself, the port says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FirmwareService {
+    /// The time of day.
+    Clock,
+    /// Masks an interrupt source.
+    Mask,
+    /// Routes one.
+    Route,
+}
+
+/// A firmware to be put in front of the machine's own, which takes its time over a service and knows who is inside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FirmwareTest {
+    /// The service that takes its time; `None`: no service does.
+    pub slow: Option<FirmwareService>,
+    /// How long, µs; `None`: it never comes back.
+    pub us: Option<u64>,
+    /// On which CPUs, a bit for each.
+    pub cpus: u64,
+}

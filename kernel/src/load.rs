@@ -17,7 +17,7 @@ use spin::Once;
 use crate::options::Trigger;
 use crate::port::{self, PORT};
 use crate::state::{MAYDAY_RECORD, options};
-use crate::{hammer, nmis, traps};
+use crate::{firmware, hammer, nmis, traps};
 
 /// 1 while that CPU is out of the load's own section. Tools outside find it by this name.
 #[unsafe(no_mangle)]
@@ -94,13 +94,17 @@ extern "C" fn nudge(index: usize) {
     {
         let _ = ipi.send_nudge(next);
     }
+    if DUE.load(Ordering::Acquire) != u64::MAX {
+        firmware::round(cpu);
+    }
     hammer::round(cpu);
     nmis::at_work(cpu);
     let options = options();
     let chosen = options.cpu == index || options.trigger == Trigger::All;
     let heard = options.listen_ms == 0 || traps::LAST_BYTE.load(Ordering::Acquire) != 0;
-    let due = PORT.now_ns() >= DUE.load(Ordering::Acquire) && heard && hammer::ready();
+    let due = PORT.now_ns() >= DUE.load(Ordering::Acquire) && heard && hammer::ready() && firmware::ready();
     if chosen && due && !FIRED[index].swap(true, Ordering::Relaxed) {
+        firmware::before_the_panic();
         fire(cpu, options.trigger);
     }
 }

@@ -19,7 +19,8 @@ cfg_if::cfg_if! {
         mod bench;
         mod capture;
         mod console;
-        mod first;
+        mod firmware;
+mod first;
         mod hammer;
         mod load;
         mod nmis;

@@ -14,6 +14,8 @@ pub enum Which {
     Hold,
     /// Writes to the journal that other CPUs write to.
     Journal,
+    /// Asks firmware for the time.
+    Clock,
     /// Goes wrong.
     Wrong(NotifierFault),
 }
@@ -25,6 +27,7 @@ impl Which {
             Which::Log => "log",
             Which::Hold => "hold",
             Which::Journal => "journal",
+            Which::Clock => "clock",
             Which::Wrong(NotifierFault::Fault(Fault::Panic)) => "panics",
             Which::Wrong(NotifierFault::Fault(Fault::Null)) => "reads-null",
             Which::Wrong(NotifierFault::Fault(Fault::Hang)) => "hangs",
@@ -63,5 +66,6 @@ const STANDING: [(Class, i16, Which); 4] = [
 pub fn wanted(options: &Options) -> impl Iterator<Item = (Class, i16, Which)> + '_ {
     let wrong = options.faults.iter().flatten().map(|(class, fault)| (*class, WRONG, Which::Wrong(*fault)));
     let journal = options.hammer.is_some().then_some((Class::Inform, 2 * WRONG, Which::Journal));
-    STANDING.into_iter().chain(wrong).chain(journal)
+    let clock = options.firmware.is_some().then_some((Class::Inform, 2 * WRONG, Which::Clock));
+    STANDING.into_iter().chain(wrong).chain(journal).chain(clock)
 }

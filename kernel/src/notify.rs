@@ -15,7 +15,7 @@ use crate::notifiers::{FAULTS, WRONG, Which, wanted};
 use crate::options::{NotifierFault, Options};
 use crate::port::PORT;
 use crate::state::{MAYDAY_RECORD, NOTIFIERS};
-use crate::{bench, console, hammer, nmis};
+use crate::{bench, console, firmware, hammer, nmis};
 
 impl Notifier for Which {
     fn name(&self) -> &'static str {
@@ -30,6 +30,7 @@ impl Notifier for Which {
             }
             Which::Hold => hold(context),
             Which::Journal => hammer::log(context),
+            Which::Clock => firmware::clock(context),
             Which::Wrong(NotifierFault::Fault(fault)) => {
                 bench::go_wrong(*fault);
                 Ok(())
@@ -99,6 +100,7 @@ fn of(which: Which) -> &'static Which {
         Which::Log => &Which::Log,
         Which::Hold => &Which::Hold,
         Which::Journal => &Which::Journal,
+        Which::Clock => &Which::Clock,
         wrong => WRONGS.iter().find(|known| **known == wrong).unwrap_or(&Which::Log),
     }
 }

@@ -14,6 +14,8 @@
 //! | `test.notifier` | `CLASS:FAULT` | none | adds a notifier that goes wrong; may be given 4 times |
 //! | `test.hammer` | `mutex`, `lock`, `enter` | no | the other CPUs write to a journal, and a notifier asks for it so |
 //! | `test.section` | µs, 0 to 1000000 | 100 | how long one of their critical sections takes |
+//! | `test.firmware` | `WHO:SERVICE:TIME` or `WHO:lock`, see [`FirmwareLoad`] | none | firmware takes its time, and a notifier asks it what time it is |
+//! | `test.console` | `firmware` | the machine's own | the emergency console goes through firmware |
 //! | `test.store` | 0 to 64 | 0 | writes that many entries into the firmware store at boot, and clears the first |
 //! | `test.step` | `STEP:FAULT`, see [`Fault`] | none | this step goes wrong inside; may be given 6 times |
 //! | `test.image` | `none` or `flip` | load it | do not load the crash image; flip a byte of it once it is loaded |
@@ -21,6 +23,7 @@
 
 use core_panic::config::{Config, ConfigError};
 use crash_record::names::{Class, Step};
+use hal::testload::FirmwareService;
 
 /// How the panic comes about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,6 +105,27 @@ pub enum Ask {
 
 const FAULTS: &[(&str, Fault)] = &[("panic", Fault::Panic), ("null", Fault::Null), ("hang", Fault::Hang)];
 
+/// What is slow about firmware, and for whom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FirmwareLoad {
+    /// `owner`: for the CPU that panics. `others`: for all others, which call it all the time.
+    pub owner: bool,
+    /// What.
+    pub slow: Slow,
+}
+
+/// What is slow about firmware.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Slow {
+    /// `lock`: the lock in front of it is taken and never released.
+    Lock,
+    /// `clock`, `mask` or `route`, and µs, or `hang`: a service takes that long, or for ever.
+    Service(FirmwareService, Option<u64>),
+}
+
+const SERVICES: &[(&str, FirmwareService)] =
+    &[("clock", FirmwareService::Clock), ("mask", FirmwareService::Mask), ("route", FirmwareService::Route)];
+
 /// What a notifier does that it should not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NotifierFault {
@@ -174,6 +198,10 @@ pub struct Options {
     pub hammer: Option<Ask>,
     /// `test.section`, µs.
     pub section_us: u64,
+    /// `test.firmware`.
+    pub firmware: Option<FirmwareLoad>,
+    /// `test.console=firmware`.
+    pub firmware_console: bool,
     /// `test.store`: entries.
     pub store: u32,
     /// `test.image=flip`.
@@ -199,6 +227,8 @@ impl Default for Options {
             no_image: false,
             hammer: None,
             section_us: 100,
+            firmware: None,
+            firmware_console: false,
             store: 0,
             flip_image: false,
             capture: None,
@@ -288,6 +318,13 @@ impl Options {
                 });
             }
             "test.section" => self.section_us = number(value, 1_000_000, "a number of µs up to 1000000")?,
+            "test.firmware" => {
+                let expected = "WHO:lock or WHO:SERVICE:TIME, others or owner, clock, mask or route, and µs up \
+                                to 10000000 or hang";
+                self.firmware = Some(firmware_load(value).ok_or(ConfigError::Expected(expected))?);
+            }
+            "test.console" if value == "firmware" => self.firmware_console = true,
+            "test.console" => return Err(ConfigError::Expected("firmware")),
             "test.store" => self.store = number(value, 64, "a number of entries up to 64")? as u32,
             "test.step" => {
                 let expected = ConfigError::Expected("STEP:FAULT, a step and panic, null or hang");
@@ -319,6 +356,20 @@ impl Options {
 fn shown(key: &str) -> &str {
     let end = (0..=key.len().min(60)).rev().find(|end| key.is_char_boundary(*end));
     key.get(..end.unwrap_or(0)).unwrap_or(key)
+}
+
+fn firmware_load(value: &str) -> Option<FirmwareLoad> {
+    let (who, what) = value.split_once(':')?;
+    let owner = named(&[("owner", true), ("others", false)], who)?;
+    let slow = match what.split_once(':') {
+        None if what == "lock" => Slow::Lock,
+        None => return None,
+        Some((service, "hang")) => Slow::Service(named(SERVICES, service)?, None),
+        Some((service, us)) => {
+            Slow::Service(named(SERVICES, service)?, Some(number(us, 10_000_000, "").ok()?))
+        }
+    };
+    Some(FirmwareLoad { owner, slow })
 }
 
 fn notifier_fault(value: &str) -> Result<(Class, NotifierFault), ConfigError> {

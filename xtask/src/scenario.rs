@@ -232,6 +232,9 @@ pub struct Expect {
     /// of, as `lock/NAME:ruling` and `firmware/NAME:ruling`, in order, complete; none if it is left out.
     #[serde(default)]
     pub rulings: Option<Vec<String>>,
+    /// CPUs that stay inside the firmware that a test puts in front of the machine's own.
+    #[serde(default)]
+    pub firmware: Option<u32>,
     /// Interrupts that the capture kernel gets which it did not ask for.
     #[serde(default)]
     pub stray: Option<u32>,
@@ -302,6 +305,7 @@ impl Expect {
             deferred,
             rulings,
             stray,
+            firmware,
             action,
             reentries,
             config_problems,

@@ -5,6 +5,7 @@ use core::mem::{offset_of, size_of};
 
 use crate::percpu::{PerCpu, SaveArea};
 use crate::registers::{RegisterSet, index};
+use crate::rtas::shim::Shim;
 use crate::stack;
 use crate::{cpu, hcall, mmu};
 
@@ -31,6 +32,7 @@ global_asm!(
     include_str!("vectors.S"),
     include_str!("trap.S"),
     include_str!("firmware.S"),
+    include_str!("shim.S"),
     include_str!("context.S"),
     include_str!("park.S"),
     include_str!("workload.S"),
@@ -93,6 +95,20 @@ global_asm!(
     PERCPU_IRQ_R30 = const offset_of!(PerCpu, interrupt_r30),
     PERCPU_FIRMWARE_R1 = const offset_of!(PerCpu, firmware_r1),
     PERCPU_JUMP_TREE = const offset_of!(PerCpu, jump_tree),
+    PERCPU_HARDWARE_ID = const offset_of!(PerCpu, hardware_id),
+    PERCPU_SHIM = const offset_of!(PerCpu, shim),
+    SHIM_ENTRY = const offset_of!(Shim, entry),
+    SHIM_TOKEN = const offset_of!(Shim, token),
+    SHIM_TICKS = const offset_of!(Shim, ticks),
+    SHIM_CPUS = const offset_of!(Shim, cpus),
+    SHIM_VIOLATIONS = const offset_of!(Shim, violations),
+    SHIM_LAST = const offset_of!(Shim, last_violation),
+    SHIM_DISTURBED = const offset_of!(Shim, disturbed),
+    SHIM_UNDISTURBED = const offset_of!(Shim, undisturbed),
+    SHIM_BEGAN = const offset_of!(Shim, began),
+    SHIM_INSIDE = const offset_of!(Shim, inside),
+    SHIM_CLASSES = const offset_of!(Shim, classes),
+    SHIM_MOST_CLASSES = const crate::rtas::shim::MOST_CLASSES,
     PERCPU_JUMP_BASE = const offset_of!(PerCpu, jump_base),
 );
 
@@ -162,6 +178,7 @@ pub mod symbols {
             pub static ppc_call_32_return: u8;
             pub static ppc_park_leave: u8;
             pub static ppc_kexec_leave: u8;
+            pub static ppc_shim: u8;
         }
     }
 
@@ -206,5 +223,6 @@ pub mod symbols {
         call_32_return = ppc_call_32_return;
         park_leave = ppc_park_leave;
         kexec_leave = ppc_kexec_leave;
+        shim = ppc_shim;
     }
 }

@@ -54,6 +54,10 @@ services! {
     NvramFetch = 8, "nvram-fetch", CriticalRegionExempt, nvram_fetch;
     /// Writes to NVRAM.
     NvramStore = 9, "nvram-store", CriticalRegionExempt, nvram_store;
+    /// What time it is.
+    GetTimeOfDay = 10, "get-time-of-day", Serialized, get_time_of_day;
+    /// Writes a byte to the operator's terminal.
+    DisplayCharacter = 11, "display-character", CriticalRegionExempt, display_character;
 }
 
 #[cfg(test)]

@@ -33,7 +33,9 @@ const RECORD: &str = "MAYDAY_RECORD";
 const OUTSIDE: &str = "MAYDAY_OUTSIDE";
 /// And bottom and top of every panic stack: two stacks for each CPU.
 const PANIC_STACKS: &str = "MAYDAY_PANIC_STACKS";
-/// What a word of them holds that was never used, as bytes.
+/// And the state of a firmware that stands in front of the machine's own in a test.
+const FIRMWARE: &str = "MAYDAY_FIRMWARE";
+/// What a word of the panic stacks holds that was never used, as bytes.
 const UNUSED: [u8; 8] = *b"unused  ";
 
 /// How much of a CPU's stack is read: more than the load's call out can use.
@@ -52,6 +54,7 @@ pub struct Target {
     record: Option<Piece>,
     outside: Option<Piece>,
     panic_stacks: Option<Piece>,
+    firmware: Option<Piece>,
     /// CPUs that are to park in the end, whatever the owner made of them.
     late: Vec<usize>,
     park: Option<(Range<u64>, Registers)>,
@@ -74,6 +77,7 @@ impl Target {
             record: piece(RECORD, layout::RECORD_BYTES),
             outside: piece(OUTSIDE, layout::MAX_SLOTS * 4),
             late: Vec::new(),
+            firmware: piece(FIRMWARE, FirmwareState::WORDS * 8),
             panic_stacks: piece(PANIC_STACKS, layout::MAX_SLOTS * 4 * 8),
             park: symbols.range("park").map(|park| (park, machine.registers.clone())),
         }
@@ -143,6 +147,39 @@ pub struct Inspection {
     pub stacks: BTreeMap<usize, Vec<Vec<u8>>>,
     /// How far the panic stacks that were used were used.
     pub panic_stacks: Vec<StackUse>,
+    /// The state of a test's firmware, if the image has one.
+    pub firmware: Option<FirmwareState>,
+}
+
+/// The state of a firmware that stands in front of the machine's own in a test.
+#[derive(Clone, Debug, Default)]
+pub struct FirmwareState(pub Vec<u64>);
+
+impl FirmwareState {
+    /// Words that are read.
+    pub const WORDS: usize = Self::INSIDE + 16;
+    /// 1 once it stands there.
+    pub const ARMED: usize = 0;
+    /// Calls that were made although firmware does not bear them.
+    pub const VIOLATIONS: usize = 1;
+    /// The last of these: the token, and in the low half that of the call it came beside.
+    pub const LAST_VIOLATION: usize = 2;
+    /// Long calls after which a register was not what it was before.
+    pub const DISTURBED: usize = 3;
+    /// Long calls after which all were.
+    pub const UNDISTURBED: usize = 4;
+    /// The service that each CPU is in, from here on; 0: in none.
+    pub const INSIDE: usize = 16;
+
+    /// A word.
+    pub fn word(&self, at: usize) -> u64 {
+        self.0.get(at).copied().unwrap_or(0)
+    }
+
+    /// CPUs that are inside.
+    pub fn inside(&self) -> usize {
+        self.0.iter().skip(Self::INSIDE).filter(|token| **token != 0).count()
+    }
 }
 
 /// How far down a stack was used.
@@ -187,6 +224,10 @@ impl Inspection {
         let owner_at = owner_at(session, target, &first)?;
         let stacks = stacks(session, target, &first, number)?;
         let panic_stacks = panic_stacks(session, target, &first, number)?;
+        let firmware = save(session, target.firmware, &format!("hold{number}-firmware.bin"))?;
+        let record = first.record.as_deref().and_then(|record| RecordView::parse(record).ok());
+        let big_endian = record.is_some_and(|record| record.big_endian());
+        let firmware = firmware.map(|bytes| FirmwareState(words(&bytes, big_endian).collect()));
         session.ask("cont", Value::Null)?;
         session.let_run(BETWEEN);
         let second = look(session, target, &format!("hold{number}-later"))?;
@@ -200,6 +241,7 @@ impl Inspection {
             owner_at,
             stacks,
             panic_stacks,
+            firmware,
         })
     }
 

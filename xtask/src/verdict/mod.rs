@@ -9,6 +9,7 @@
 //! failure, of the check that is closest to the cause.
 
 pub mod cpus;
+mod firmware;
 mod jump;
 mod locks;
 mod record;
@@ -194,7 +195,7 @@ pub const NAMES: [&str; CHECKS.len()] = {
 
 type Judge = fn(&'static str, &Facts) -> Check;
 
-const CHECKS: [(&str, Judge); 25] = [
+const CHECKS: [(&str, Judge); 26] = [
     ("events", stream::events),
     ("ending", stream::ending),
     ("config", stream::config),
@@ -217,6 +218,7 @@ const CHECKS: [(&str, Judge); 25] = [
     ("witness", cpus::witness),
     ("locks", locks::locks),
     ("rulings", rulings::rulings),
+    ("firmware", firmware::firmware),
     ("store", store::store),
     ("stray", stray::stray),
     ("panic-stack", cpus::panic_stack),

@@ -12,6 +12,7 @@ use crash_record::layout::{self, header, slot};
 use crash_record::names::{CpuState, EntryKind, Outcome as StepOutcome, Ruling, Rung, Step};
 
 use super::*;
+use crate::qemu::inspect::FirmwareState;
 use fixture::{Record, Run, WORK};
 
 /// Spoils a good run and requires exactly these checks to go red.
@@ -67,6 +68,21 @@ fn stray() {
     red(|run| run.say("stray", "count", "1"), &["stray"]);
     red(|run| run.say("stray", "heard", "false"), &["stray"]);
     red(|run| run.forget("stray"), &["stray"]);
+}
+
+#[test]
+fn firmware() {
+    let set = |at: usize, value: u64| move |run: &mut Run| run.firmware.as_mut().unwrap().0[at] = value;
+    for (at, value) in [
+        (FirmwareState::ARMED, 0),
+        (FirmwareState::VIOLATIONS, 1),
+        (FirmwareState::DISTURBED, 1),
+        (FirmwareState::INSIDE, 1),
+        (FirmwareState::INSIDE + 2, 0),
+    ] {
+        red(set(at, value), &["firmware"]);
+    }
+    red(|run| run.firmware = None, &["firmware"]);
 }
 
 #[test]

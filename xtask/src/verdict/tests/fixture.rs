@@ -12,7 +12,7 @@ use crash_record::store::StoreEntry;
 
 use crate::events::EventLog;
 use crate::explain::Bound;
-use crate::qemu::inspect::StackUse;
+use crate::qemu::inspect::{FirmwareState, StackUse};
 use crate::scenario::{Kexec, Scenario};
 use crate::store::{Before, File, tests::records};
 use crate::verdict::*;
@@ -72,6 +72,7 @@ reason = "rust-panic"
 owner = 0
 store = 1
 stray = 0
+firmware = 1
 cpu_states = "parked"
 ending = "capture"
 capture = true
@@ -208,6 +209,7 @@ pub struct Run {
     pub stacks: BTreeMap<usize, Vec<Vec<u8>>>,
     /// How far the panic stacks were used.
     pub panic_stacks: Vec<StackUse>,
+    pub firmware: Option<FirmwareState>,
     pub ended: Ended,
     pub shutdowns: Vec<String>,
     pub stop: Stop,
@@ -294,6 +296,12 @@ impl Run {
             outside: vec![0; layout::MAX_SLOTS * 4],
             owner_at: Some(0x10a00),
             stacks: BTreeMap::new(),
+            firmware: Some(FirmwareState({
+                let mut words = vec![0; FirmwareState::WORDS];
+                words[FirmwareState::ARMED] = 1;
+                words[FirmwareState::INSIDE + 2] = 0x2001;
+                words
+            })),
             panic_stacks: vec![StackUse { cpu: 0, used: 3 << 10, size: 4 << 10 }],
             ended: Ended::Exit(33),
             shutdowns: Vec::new(),
@@ -387,6 +395,7 @@ impl Run {
             owner_at: self.owner_at,
             stacks: self.stacks.clone(),
             panic_stacks: self.panic_stacks.clone(),
+            firmware: self.firmware.clone(),
         };
         let evidence = Evidence {
             log,
