@@ -194,34 +194,32 @@ fn the_exemption_can_be_switched_off() {
 
 #[test]
 fn each_decision_is_told_once_with_its_reason() {
-    kernel!();
-    std::thread::spawn(|| {
-        ME.set(2);
-        FIRMWARE.hold();
-    })
-    .join()
-    .unwrap();
-    let _authority = panics();
-    DOMAIN.parked(cpu(2));
     let told = || TOLD.take();
-    let forbidden = |name, why, beside| Ruling {
-        asked: Asked::Firmware(name),
-        answer: Answer::Forbidden { why, beside },
-    };
-    assert_eq!(owner::<IntOff>(), Ok(Block::Own(cpu(0))));
-    let answer = Answer::Stolen { from: cpu(2), found: Found::Orphaned };
-    assert_eq!(
-        told(),
-        [Ruling { asked: Asked::Firmware("IntOff"), answer }],
-        "the lock in front of firmware"
-    );
-    assert_eq!(owner::<IntOff>(), Ok(Block::Own(cpu(0))));
-    assert_eq!(told(), [], "nobody was in the way");
+    {
+        kernel!();
+        std::thread::spawn(|| {
+            ME.set(2);
+            FIRMWARE.hold();
+        })
+        .join()
+        .unwrap();
+        let _authority = panics();
+        DOMAIN.parked(cpu(2));
+        assert_eq!(owner::<IntOff>(), Ok(Block::Own(cpu(0))));
+        let answer = Answer::Stolen { from: cpu(2), found: Found::Orphaned };
+        let stolen = Ruling { asked: Asked::Firmware("IntOff"), answer };
+        assert_eq!(told(), [stolen], "the lock in front of firmware");
+        assert_eq!(owner::<IntOff>(), Ok(Block::Own(cpu(0))));
+        assert_eq!(told(), [], "nobody was in the way");
+    }
+    kernel!();
     enters::<IntOff>(1);
+    let _authority = panics();
     DOMAIN.parked(cpu(1));
     assert!(owner::<IntOff>().is_ok() && owner::<Reboot>().is_ok());
     assert_eq!(told(), []);
     assert!(owner::<SetXive>().is_err());
     let why = Forbidden::Inside { cpu: cpu(1), service: 2 };
-    assert_eq!(told(), [forbidden("SetXive", why, Some("IntOff"))]);
+    let answer = Answer::Forbidden { why, beside: Some("IntOff") };
+    assert_eq!(told(), [Ruling { asked: Asked::Firmware("SetXive"), answer }]);
 }
