@@ -45,7 +45,7 @@ pub fn words(step: Step) -> Words {
         }
         Step::Inform => ("notifiers that tell somebody", "a registration"),
         Step::Cleanup => ("notifiers that clean up before a reset", "a registration"),
-        Step::Record => ("the record goes where it survives a reset", "such storage; none yet, so skipped"),
+        Step::Record => ("the record goes where it survives a reset", "a keeper that was registered"),
         Step::Flush => ("what never reached the console", ""),
         Step::Final => {
             ("notifiers that may not return; then restart, power off or halt", "firmware, but to halt")

@@ -28,6 +28,7 @@ pub mod deadline;
 mod defer;
 pub mod depart;
 pub mod explain;
+mod keep;
 pub mod notifier;
 pub mod order;
 pub mod report;

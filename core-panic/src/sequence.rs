@@ -20,7 +20,7 @@ use hal::{CpuId, Platform};
 use crate::claim::{Claim, Entered};
 use crate::config::Config;
 use crate::deadline::{Deadline, State};
-use crate::notifier::{Place, Refusal, Registry};
+use crate::notifier::{Notifier, Place, Refusal, Registry};
 use crate::order::{Action, ORDER, StepSpec, applies, grace_ms};
 use crate::report::{Detail, Text, Voice, foreign};
 use crate::warden::Wardens;
@@ -98,6 +98,7 @@ pub struct Panic<'a, P: Platform> {
     pub(crate) claim: Claim,
     pub(crate) notifiers: &'a Registry,
     config: BindOnce<Config>,
+    pub(crate) keeper: BindOnce<&'static dyn Notifier>,
     /// Twice the place in [`ORDER`] of the step that runs or comes next, plus 1 while it runs: one word, so
     /// that whatever interrupts the end of a step cannot make it start again.
     place: AtomicU32,
@@ -177,6 +178,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             claim: Claim::new(),
             notifiers,
             config: BindOnce::new(),
+            keeper: BindOnce::new(),
             place: AtomicU32::new(0),
             notifier: AtomicU32::new(0),
             notifying: AtomicU32::new(0),
@@ -455,7 +457,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             Action::Announce => self.announce(me, spec, cause),
             Action::Stop => self.stop(me).into(),
             Action::Kexec => self.kexec(me, spec.step, self.step_began.load(Ordering::Acquire)),
-            Action::Record => Ended::skipped(format_args!("no storage that survives a reset is registered")),
+            Action::Record => self.keep(me),
             Action::Flush => self.flush(me, spec),
             Action::Notify(_) | Action::Final => Ended::skipped(format_args!("not a body")),
         }

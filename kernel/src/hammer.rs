@@ -5,7 +5,8 @@
 //!
 //! * `mutex`: an ordinary spin lock, as such drivers have it;
 //! * `lock`: a [`CrashLock`], asked without a token, as by code that does not know that it is on the panic path;
-//! * `enter`: the same one, asked with the token that the sequence hands out.
+//! * `enter`: the same one, asked with the token that the sequence hands out;
+//! * `store`: as `enter`, and the journal is the firmware store ([`crate::store`]).
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use spin::Mutex;
 use crate::options::Ask;
 use crate::port::{self, PORT, Port};
 use crate::state::options;
+use crate::store;
 
 /// Entries by CPU; between the two counts of one an entry is half written.
 struct Journal {
@@ -37,11 +39,7 @@ impl Journal {
         if let Some(count) = self.begun.get_mut(cpu) {
             *count = count.wrapping_add(1);
         }
-        let start = PORT.now_ns();
-        BEGAN.store(start, Ordering::Release);
-        while PORT.now_ns().wrapping_sub(start) < section_us * 1_000 {
-            PORT.relax();
-        }
+        work(section_us);
         if let Some(count) = self.ended.get_mut(cpu) {
             *count = count.wrapping_add(1);
         }
@@ -55,6 +53,15 @@ impl Journal {
     fn lost(&self) -> u64 {
         let written = WRITTEN.iter().map(|count| count.load(Ordering::Acquire));
         written.zip(&self.ended).map(|(written, ended)| written.saturating_sub(*ended)).sum()
+    }
+}
+
+/// What a critical section does all the time.
+fn work(section_us: u64) {
+    let start = PORT.now_ns();
+    BEGAN.store(start, Ordering::Release);
+    while PORT.now_ns().wrapping_sub(start) < section_us.saturating_mul(1_000) {
+        PORT.relax();
     }
 }
 
@@ -90,6 +97,7 @@ pub fn round(cpu: CpuId) {
         match ask {
             Ask::Mutex => PLAIN.lock().write(cpu.index(), options.section_us),
             Ask::Lock | Ask::Enter => CRASH.lock().write(cpu.index(), options.section_us),
+            Ask::Store => store::write(cpu, options.cpu, || work(options.section_us)),
         }
         if let Some(count) = WRITTEN.get(cpu.index()) {
             count.fetch_add(1, Ordering::AcqRel);
@@ -116,6 +124,7 @@ pub fn log(context: &dyn Context) -> Result<(), Refusal> {
                 }
             }
         }
+        Some(Ask::Store) => return store::log(context),
         None => return Err(Refusal::Skipped("there is no journal")),
     };
     let fields: [(&str, &dyn fmt::Display); 2] = [("torn", &torn), ("lost", &lost)];

@@ -12,7 +12,7 @@
 //! | `test.spin` | 0 to 15 | none | this CPU spins with interrupts off for ever |
 //! | `test.nmi` | `CPU:WHAT`, see [`NmiHandler`] | none | this CPU is inside an NMI handler when the panic comes |
 //! | `test.notifier` | `CLASS:FAULT` | none | adds a notifier that goes wrong; may be given 4 times |
-//! | `test.hammer` | `mutex`, `lock`, `enter` | no | the other CPUs write to a journal, and a notifier asks for it so |
+//! | `test.hammer` | `mutex`, `lock`, `enter`, `store` | no | the other CPUs write to a journal, and a notifier asks for it so |
 //! | `test.section` | µs, 0 to 1000000 | 100 | how long one of their critical sections takes |
 //! | `test.firmware` | `WHO:SERVICE:TIME` or `WHO:lock`, see [`FirmwareLoad`] | none | firmware takes its time, and a notifier asks it what time it is |
 //! | `test.console` | `firmware` | the machine's own | the emergency console goes through firmware |
@@ -101,6 +101,8 @@ pub enum Ask {
     Lock,
     /// `enter`: the same, with a token.
     Enter,
+    /// `store`: the same, and the journal is the firmware store.
+    Store,
 }
 
 const FAULTS: &[(&str, Fault)] = &[("panic", Fault::Panic), ("null", Fault::Null), ("hang", Fault::Hang)];
@@ -314,7 +316,8 @@ impl Options {
                     "mutex" => Ask::Mutex,
                     "lock" => Ask::Lock,
                     "enter" => Ask::Enter,
-                    _ => return Err(ConfigError::Expected("mutex, lock or enter")),
+                    "store" => Ask::Store,
+                    _ => return Err(ConfigError::Expected("mutex, lock, enter or store")),
                 });
             }
             "test.section" => self.section_us = number(value, 1_000_000, "a number of µs up to 1000000")?,

@@ -250,6 +250,10 @@ pub struct Expect {
     /// Entries that the kernel leaves in the firmware store.
     #[serde(default)]
     pub store: Option<u32>,
+    /// Entries that the panic path leaves in the firmware store, beside those of CPUs that wrote there until they were
+    /// stopped.
+    #[serde(default)]
+    pub kept: Option<u32>,
     /// True if the kernel has to say why it has no firmware store.
     #[serde(default)]
     pub store_unsupported: Option<bool>,
@@ -305,6 +309,7 @@ impl Expect {
             deferred,
             rulings,
             stray,
+            kept,
             firmware,
             action,
             reentries,

@@ -33,6 +33,8 @@ const RECORD: &str = "MAYDAY_RECORD";
 const OUTSIDE: &str = "MAYDAY_OUTSIDE";
 /// And bottom and top of every panic stack: two stacks for each CPU.
 const PANIC_STACKS: &str = "MAYDAY_PANIC_STACKS";
+/// And for every CPU the number of its last entry that the firmware store has, as it was told.
+const STORED: &str = "MAYDAY_STORED";
 /// And the state of a firmware that stands in front of the machine's own in a test.
 const FIRMWARE: &str = "MAYDAY_FIRMWARE";
 /// What a word of the panic stacks holds that was never used, as bytes.
@@ -55,6 +57,7 @@ pub struct Target {
     outside: Option<Piece>,
     panic_stacks: Option<Piece>,
     firmware: Option<Piece>,
+    stored: Option<Piece>,
     /// CPUs that are to park in the end, whatever the owner made of them.
     late: Vec<usize>,
     park: Option<(Range<u64>, Registers)>,
@@ -77,6 +80,7 @@ impl Target {
             record: piece(RECORD, layout::RECORD_BYTES),
             outside: piece(OUTSIDE, layout::MAX_SLOTS * 4),
             late: Vec::new(),
+            stored: piece(STORED, layout::MAX_SLOTS * 8),
             firmware: piece(FIRMWARE, FirmwareState::WORDS * 8),
             panic_stacks: piece(PANIC_STACKS, layout::MAX_SLOTS * 4 * 8),
             park: symbols.range("park").map(|park| (park, machine.registers.clone())),
@@ -149,6 +153,8 @@ pub struct Inspection {
     pub panic_stacks: Vec<StackUse>,
     /// The state of a test's firmware, if the image has one.
     pub firmware: Option<FirmwareState>,
+    /// The number of the last entry of each CPU that the firmware store has, as that CPU was told; 0: none.
+    pub stored: Vec<u64>,
 }
 
 /// The state of a firmware that stands in front of the machine's own in a test.
@@ -227,6 +233,8 @@ impl Inspection {
         let firmware = save(session, target.firmware, &format!("hold{number}-firmware.bin"))?;
         let record = first.record.as_deref().and_then(|record| RecordView::parse(record).ok());
         let big_endian = record.is_some_and(|record| record.big_endian());
+        let stored = save(session, target.stored, &format!("hold{number}-stored.bin"))?;
+        let stored = stored.map(|bytes| words(&bytes, big_endian).collect()).unwrap_or_default();
         let firmware = firmware.map(|bytes| FirmwareState(words(&bytes, big_endian).collect()));
         session.ask("cont", Value::Null)?;
         session.let_run(BETWEEN);
@@ -242,6 +250,7 @@ impl Inspection {
             stacks,
             panic_stacks,
             firmware,
+            stored,
         })
     }
 

@@ -11,11 +11,59 @@ use crate::events::Event;
 /// that it names, with a checksum that holds, and nothing else of ours is. Or: the kernel says why it has no
 /// store, and the file is as it was.
 pub fn store(name: &'static str, facts: &Facts) -> Check {
+    if let Some(count) = facts.expect.kept {
+        return kept(name, facts, count);
+    }
     match (facts.expect.store, facts.expect.store_unsupported) {
         (_, Some(true)) => unsupported(name, facts),
         (Some(count), _) => entries(name, facts, count),
         (None, _) => Check::none(name, "the scenario does not use the store"),
     }
+}
+
+/// Every entry that a CPU was told is in the store, before it was stopped, is there; and so is what the panic path says
+/// that it left, no more and no less.
+fn kept(name: &'static str, facts: &Facts, count: u32) -> Check {
+    let expected = format!("the last entry of every CPU that wrote, and {count} of the panic path");
+    let Some(inspection) = facts.inspection() else { return super::record::not_seen(name) };
+    let Some((file, device)) = facts.evidence.store.as_ref().zip(facts.machine.store.as_ref()) else {
+        return Check::fail(name, expected, "the run had no store");
+    };
+    let slots = match device.format.slots(&file.after) {
+        Ok(slots) => slots,
+        Err(problem) => return Check::fail(name, expected, problem),
+    };
+    let mut faults = Vec::new();
+    let mut entries = 0;
+    for (cpu, last) in inspection.stored.iter().enumerate().filter(|(_, last)| **last != 0) {
+        entries += last;
+        let of_cpu = |bytes: &&[u8]| {
+            StoreEntry::parse(bytes).is_ok_and(|entry| {
+                (usize::from(entry.cpu), entry.sequence, entry.nonce) == (cpu, *last, facts.nonce)
+            })
+        };
+        if !slots.values().any(|bytes| of_cpu(&bytes)) {
+            faults.push(format!("CPU {cpu} was told that its entry {last} is there"));
+        }
+    }
+    if entries == 0 {
+        faults.push("no CPU has written anything".to_owned());
+    }
+    let said: Vec<_> = facts.evidence.log.all(Stream::Panic, "kept").collect();
+    if said.len() != count as usize {
+        faults.push(format!("the panic path says that it left {}", said.len()));
+    }
+    for event in said {
+        let slot = event.number("slot").and_then(|slot| u32::try_from(slot).ok());
+        let fault = match slot.and_then(|slot| slots.get(&slot)) {
+            Some(bytes) => compare(facts, event, bytes).err(),
+            None => Some("not there".to_owned()),
+        };
+        faults.extend(fault.map(|fault| format!("slot {}: {fault}", event.text("slot"))));
+    }
+    let good =
+        format!("{entries} entries written, the last of each CPU there, and {count} of the panic path");
+    Check::without_faults(name, &expected, faults, good)
 }
 
 fn unsupported(name: &'static str, facts: &Facts) -> Check {

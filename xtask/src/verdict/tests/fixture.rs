@@ -210,6 +210,7 @@ pub struct Run {
     /// How far the panic stacks were used.
     pub panic_stacks: Vec<StackUse>,
     pub firmware: Option<FirmwareState>,
+    pub stored: Vec<u64>,
     pub ended: Ended,
     pub shutdowns: Vec<String>,
     pub stop: Stop,
@@ -296,6 +297,7 @@ impl Run {
             outside: vec![0; layout::MAX_SLOTS * 4],
             owner_at: Some(0x10a00),
             stacks: BTreeMap::new(),
+            stored: Vec::new(),
             firmware: Some(FirmwareState({
                 let mut words = vec![0; FirmwareState::WORDS];
                 words[FirmwareState::ARMED] = 1;
@@ -396,6 +398,7 @@ impl Run {
             stacks: self.stacks.clone(),
             panic_stacks: self.panic_stacks.clone(),
             firmware: self.firmware.clone(),
+            stored: self.stored.clone(),
         };
         let evidence = Evidence {
             log,

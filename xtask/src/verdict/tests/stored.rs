@@ -1,5 +1,7 @@
 //! The check `store`.
 
+use crash_record::event::Stream;
+
 use super::fixture::{NONCE, Run, stored};
 use super::{only, red};
 use crate::store::Before;
@@ -94,4 +96,39 @@ fn a_store_that_is_not_there_needs_a_reason() {
     only(&run, &[]);
     run.store.as_mut().unwrap().after[9] ^= 1;
     only(&run, &["store"]);
+}
+
+/// A run in which CPU 2 wrote two entries until it was stopped, and the panic path one.
+fn journal() -> Run {
+    let mut run = Run::good();
+    run.scenario = run.scenario.replace("store = 1", "kept = 1");
+    run.stored = vec![0, 0, 2];
+    let mut kept = run.said.iter().rfind(|event| event.3 == "stored").unwrap().clone();
+    (kept.0, kept.2, kept.3) = (Stream::Panic, 1_800_000, "kept");
+    run.said.push(kept);
+    let (mine, last) = (stored(0, 1, NONCE), stored(2, 2, NONCE));
+    run.store.as_mut().unwrap().after = records(&[(1, &mine), (4, &last)]);
+    run
+}
+
+#[test]
+fn what_a_cpu_was_told_before_it_was_stopped_is_there() {
+    only(&journal(), &[]);
+    let red = |spoil: &dyn Fn(&mut Run)| {
+        let mut run = journal();
+        spoil(&mut run);
+        only(&run, &["store"]);
+    };
+    let mine = stored(0, 1, NONCE);
+    let file = |slots: &[(u32, &[u8])]| records(slots);
+    let other = |entry: Vec<u8>| file(&[(1, &mine), (4, &entry)]);
+    red(&|run| run.store.as_mut().unwrap().after = file(&[(1, &mine)]));
+    red(&|run| run.store.as_mut().unwrap().after = other(stored(2, 1, NONCE)));
+    red(&|run| run.store.as_mut().unwrap().after = other(stored(1, 2, NONCE)));
+    red(&|run| run.store.as_mut().unwrap().after = other(stored(2, 2, 7)));
+    red(&|run| run.store.as_mut().unwrap().after = file(&[(4, &stored(2, 2, NONCE))]));
+    red(&|run| run.stored = vec![0, 0, 3]);
+    red(&|run| run.stored = vec![0; 3]);
+    red(&|run| run.forget("kept"));
+    red(&|run| run.store = None);
 }
