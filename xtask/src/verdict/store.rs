@@ -37,12 +37,12 @@ fn kept(name: &'static str, facts: &Facts, count: u32) -> Check {
     let mut entries = 0;
     for (cpu, last) in inspection.stored.iter().enumerate().filter(|(_, last)| **last != 0) {
         entries += last;
-        let of_cpu = |bytes: &&[u8]| {
+        let of_cpu = |bytes: &[u8]| {
             StoreEntry::parse(bytes).is_ok_and(|entry| {
                 (usize::from(entry.cpu), entry.sequence, entry.nonce) == (cpu, *last, facts.nonce)
             })
         };
-        if !slots.values().any(|bytes| of_cpu(&bytes)) {
+        if !slots.values().any(|bytes| of_cpu(bytes)) {
             faults.push(format!("CPU {cpu} was told that its entry {last} is there"));
         }
     }
