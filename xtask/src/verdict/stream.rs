@@ -1,6 +1,7 @@
 //! Checks on the event lines and on the emulator's end.
 
 use crash_record::event::Stream;
+use crash_record::names::Step;
 
 use super::{Check, Facts};
 use crate::qemu::Ended;
@@ -94,9 +95,15 @@ pub fn claim(name: &'static str, facts: &Facts) -> Check {
     }
     // Each later owner says from whom it has the panic; whoever else speaks is a second owner.
     let mut owner = claim.cpu;
+    let mut stopping = false;
     for event in facts.evidence.log.stream(Stream::Panic) {
         let inherits = event.kind == "owner" && event.number("from") == Some(owner as u64);
+        stopping |= event.kind == "begin" && event.text("step") == Step::Stop.name();
         if inherits {
+            // It is handed over before the stop or not at all: an owner that has begun has kept it.
+            if stopping && event.text("why") == "redirect" {
+                faults.push(format!("CPU {} was handed what CPU {owner} goes on with", event.cpu));
+            }
             owner = event.cpu;
         } else if event.cpu != owner {
             faults.push(format!("CPU {} spoke as the owner ({})", event.cpu, event.kind));

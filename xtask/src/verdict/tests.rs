@@ -167,6 +167,20 @@ fn claim() {
         },
         &["claim"],
     );
+    // Handed over (to the CPU that has it) before the stop, and after it was begun.
+    let owner = |run: &mut Run| {
+        let fields = vec![("from", "0".to_owned()), ("why", "redirect".to_owned())];
+        run.said.insert(4, (Stream::Panic, 0, 1_150_000, "owner", fields));
+    };
+    red(owner, &[]);
+    red(
+        |run| {
+            owner(run);
+            let fields = vec![("step", "stop".to_owned())];
+            run.said.insert(4, (Stream::Panic, 0, 1_140_000, "begin", fields));
+        },
+        &["claim"],
+    );
 }
 
 #[test]
