@@ -6,7 +6,10 @@ use crash_record::names::Class;
 
 use crate::MAX_CPUS;
 use crate::faults::{Call, Faults, What};
+use crate::lock::Which;
+use crate::plan::Plan;
 use crate::random::Random;
+use crate::services::{Id, Kind};
 
 /// What a CPU does by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -15,6 +18,8 @@ pub enum Body {
     Absent,
     /// Works until it is stopped.
     Works,
+    /// Does this, as often as the scenario says.
+    Runs(Plan),
     /// Panics.
     Panics,
     /// Panics in an NMI handler.
@@ -48,6 +53,18 @@ pub enum Does {
     Hang,
     /// Lets time pass, less than its budget.
     Slow,
+    /// Works under a lock that it asks for with the token.
+    Enter(Which),
+    /// The same, and panics under it.
+    EnterAndPanic(Which),
+    /// Asks for a lock as if there were no panic.
+    Lock(Which),
+    /// Calls firmware.
+    Call(Id),
+    /// Writes an entry to the store, under its lock.
+    Store,
+    /// Writes to the console driver's device, under its lock.
+    Device,
 }
 
 /// A notifier.
@@ -71,6 +88,8 @@ pub struct Scenario {
     pub config: Config,
     /// The notifiers in the order of their registration.
     pub notifiers: [Option<NotifierSpec>; MAX_NOTIFIERS],
+    /// The machine's firmware.
+    pub firmware: Kind,
     /// What is wrong with the machine.
     pub faults: Faults,
     /// NMIs from outside that may come, at any point.
@@ -106,6 +125,7 @@ impl Scenario {
             cpus: bodies,
             config: Config::DEFAULT,
             notifiers: [None; MAX_NOTIFIERS],
+            firmware: Kind::Plain,
             faults: Faults::NONE,
             external_nmis: 0,
             external_to: None,
@@ -128,6 +148,12 @@ impl Scenario {
     /// With this configuration.
     pub const fn config(mut self, config: Config) -> Scenario {
         self.config = config;
+        self
+    }
+
+    /// With this firmware.
+    pub const fn firmware(mut self, firmware: Kind) -> Scenario {
+        self.firmware = firmware;
         self
     }
 
@@ -161,10 +187,10 @@ impl Scenario {
         let mut hasher = DefaultHasher::new();
         (self.cpus, self.notifiers, self.faults, self.rounds, self.preemptions).hash(&mut hasher);
         (self.external_nmis, self.external_to, self.button_panics, self.machine_checks).hash(&mut hasher);
-        (self.early_ticks, self.leaps, self.turns).hash(&mut hasher);
+        (self.early_ticks, self.leaps, self.turns, self.firmware).hash(&mut hasher);
         let config = &self.config;
         (config.kexec as u8, config.stop as u8, config.final_action as u8).hash(&mut hasher);
-        (config.timeout_s, config.scale, config.cpu).hash(&mut hasher);
+        (config.timeout_s, config.scale, config.cpu, config.grace_ms).hash(&mut hasher);
         hasher.finish()
     }
 
