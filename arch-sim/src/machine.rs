@@ -90,7 +90,8 @@ impl Machine {
 
     /// Ends all deferral, on a machine that is about to be reset.
     pub fn last_call(&self) {
-        self.locks().authority().as_ref().map(Authority::last_call);
+        let authority = self.locks().authority(std::ptr::from_ref(self).addr());
+        authority.as_ref().map(Authority::last_call);
     }
 
     /// The record as bytes. Only between runs: no simulated CPU writes meanwhile.

@@ -120,7 +120,8 @@ fn run(mut ops: &[Option<Op>]) -> &[Option<Op>] {
                 SIM.mask_interrupts();
             }
             Op::Unmask => {
-                with(|world| world.me().interrupts = true);
+                // Not inside an NMI handler.
+                with(|world| world.me().interrupts = !world.me().nmi_blocked);
                 scheduler::hal_call(false);
             }
             Op::Work(points) => (0..points).for_each(|_| {

@@ -7,7 +7,7 @@ use crash_record::names::Class;
 use crate::MAX_CPUS;
 use crate::faults::{Call, Faults, What};
 use crate::lock::Which;
-use crate::plan::Plan;
+use crate::plan::{Op, Plan};
 use crate::random::Random;
 use crate::services::{Id, Kind};
 
@@ -205,6 +205,7 @@ impl Scenario {
                 2 => Body::PanicsInNmi,
                 3 | 4 => Body::Starts,
                 5 => [Body::PanicsEarly, Body::Never][random.below(2) as usize],
+                6 | 7 => Body::Runs(Plan::random(&mut random)),
                 _ => Body::Works,
             };
         }
@@ -217,7 +218,7 @@ impl Scenario {
         scenario.config = random_config(&mut random, cpus);
         for _ in 0..random.below(5) {
             let class = Class::ALL[random.below(Class::ALL.len() as u64) as usize];
-            const DOES: [Does; 9] = [
+            const DOES: [Does; 15] = [
                 Does::Work,
                 Does::Talk,
                 Does::Skip,
@@ -227,8 +228,18 @@ impl Scenario {
                 Does::Spin,
                 Does::Hang,
                 Does::Slow,
+                Does::Enter(Which::Skip),
+                Does::Enter(Which::Steal),
+                Does::EnterAndPanic(Which::Steal),
+                Does::Lock(Which::Skip),
+                Does::Lock(Which::Never),
+                Does::Store,
             ];
-            scenario = scenario.notifier(class, DOES[random.below(9) as usize]);
+            let does = DOES[random.below(DOES.len() as u64) as usize];
+            scenario = scenario.notifier(class, does);
+        }
+        if random.once_in(3) {
+            random_holders(&mut random, &mut scenario);
         }
         scenario.faults = random_faults(&mut random, cpus);
         scenario.external_nmis = [0, 0, 1, 2][random.below(4) as usize];
@@ -238,6 +249,26 @@ impl Scenario {
         scenario.leaps = [0, 0, 1, 3][random.below(4) as usize];
         scenario
     }
+}
+
+/// A scenario that is about locks and firmware.
+fn random_holders(random: &mut Random, scenario: &mut Scenario) {
+    for body in scenario.cpus.iter_mut().filter(|body| matches!(body, Body::Works)) {
+        *body = Body::Runs(Plan::random(random));
+    }
+    if random.once_in(4) {
+        // Whoever panics first may hold locks of its own.
+        let ops = [Op::Take(Which::Steal), Op::Take(Which::Skip), Op::Panic];
+        scenario.cpus[0] = Body::Runs(Plan::new(&ops[random.below(2) as usize..]));
+    }
+    scenario.firmware = [Kind::Plain, Kind::Rtas, Kind::Strict, Kind::Runtime][random.below(4) as usize];
+    for _ in 0..random.below(3) {
+        let class = Class::ALL[random.below(Class::ALL.len() as u64) as usize];
+        let id = Id::ALL[random.below(Id::ALL.len() as u64) as usize];
+        *scenario = scenario.notifier(class, Does::Call(id));
+    }
+    scenario.config.grace_ms = [100, 100, 20][random.below(3) as usize];
+    scenario.rounds = 1 + random.below(2) as u8;
 }
 
 fn random_config(random: &mut Random, cpus: usize) -> Config {
@@ -264,6 +295,9 @@ fn random_faults(random: &mut Random, cpus: usize) -> Faults {
     }
     if random.once_in(8) {
         faults.in_nmi = one(random);
+    }
+    if random.once_in(16) {
+        faults.lost = one(random);
     }
     faults.no_nmi = random.once_in(24);
     faults.maskable_nmi = random.once_in(24);

@@ -9,6 +9,7 @@
 use crash_lock::firmware::{Block, Class, Firmware, Forbidden, Service};
 
 use crate::faults::{Call, What};
+use crate::lock::Which;
 use crate::platform::{Sim, call};
 use crate::scheduler;
 use crate::world::{machine, with};
@@ -61,15 +62,21 @@ macro_rules! services {
         /// Calls a service, from work that has nothing to do with a panic.
         pub fn work(id: Id) {
             let services = machine().services();
+            with(|world| world.asks(Which::Firmware));
             match id { $(Id::$type => services.call::<types::$type, _>(|block| inside(id, block)),)* }
         }
 
         /// Calls a service by the rules of the panic path.
         pub fn on_the_panic_path(id: Id) -> Result<(), Forbidden> {
             let services = machine().services();
-            match id {
+            with(|world| world.asks(Which::Firmware));
+            let result = match id {
                 $(Id::$type => services.call_by_owner::<types::$type, _>(|block| inside(id, block)),)*
+            };
+            if result.is_err() {
+                with(|world| world.refused(Which::Firmware));
             }
+            result
         }
     };
 }

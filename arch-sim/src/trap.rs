@@ -16,7 +16,7 @@ use crate::world::{World, current, machine, with};
 /// A signal arrived on the executing CPU. Returns how what it interrupted is resumed.
 pub fn handle(action: Action) -> Resume {
     let nmi = matches!(action, Action::Nmi(_) | Action::External(_));
-    let lost = nmi && with(|world| world.loses_context()) == Some(true);
+    let lost = nmi && with(World::loses_context) == Some(true);
     let snapshot = registers::taken(!lost);
     let panic = machine().panic();
     let before = with(|world| world.oracle.witness(world.current, snapshot.registers.number())).unwrap_or(0);

@@ -94,7 +94,6 @@ pub struct Panic<'a, P: Platform> {
     pub(crate) platform: &'a P,
     pub(crate) record: &'a RecordArea,
     pub(crate) locks: &'static Domain,
-    authority: BindOnce<Authority>,
     pub(crate) claim: Claim,
     pub(crate) notifiers: &'a Registry,
     config: BindOnce<Config>,
@@ -116,6 +115,8 @@ pub struct Panic<'a, P: Platform> {
     stacks: Counts,
     /// CPUs, a bit each, that are on their way to the park loop or in it.
     pub(crate) parking: AtomicU32,
+    /// CPUs, a bit each, that a maskable signal deferred.
+    pub(crate) asked: AtomicU32,
     /// Re-entries since a step or a notifier started.
     depth: AtomicU32,
     /// Links of the final chain that were tried.
@@ -174,7 +175,6 @@ impl<'a, P: Platform> Panic<'a, P> {
             platform,
             record,
             locks,
-            authority: BindOnce::new(),
             claim: Claim::new(),
             notifiers,
             config: BindOnce::new(),
@@ -188,6 +188,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             entries: AtomicU32::new(0),
             stacks: Counts::new(),
             parking: AtomicU32::new(0),
+            asked: AtomicU32::new(0),
             depth: AtomicU32::new(0),
             links: AtomicU32::new(0),
             rulings: AtomicU32::new(0),
@@ -252,15 +253,11 @@ impl<'a, P: Platform> Panic<'a, P> {
     }
 
     /// Tells the locks something, by the right that the first to ask got. Nothing happens if that was not this
-    /// sequence: then nobody is deferred and no token is handed out.
+    /// sequence: then nobody is deferred and no token is handed out. Nothing is kept here: a re-entry in the
+    /// middle of this asks again.
     pub(crate) fn says(&self, what: impl FnOnce(&Authority)) {
-        if self.authority.get().is_none()
-            && let Some(authority) = self.locks.authority()
-        {
-            self.authority.bind(authority);
-        }
-        if let Some(authority) = self.authority.get() {
-            what(authority);
+        if let Some(authority) = self.locks.authority(core::ptr::from_ref(self).addr()) {
+            what(&authority);
         }
     }
 

@@ -218,7 +218,8 @@ impl<P: Platform> Panic<'_, P> {
         if rung == Rung::Nmi && weakest == Some("maskable") {
             self.note(me, Step::Stop, format_args!("the NMI of this machine is maskable"));
         }
-        weakest.is_some()
+        // Who is deferred already has to be waited for, too.
+        weakest.is_some() || targets.iter().any(|cpu| self.record.state(cpu) == CpuState::Deferred)
     }
 
     /// Waits until all targets have parked, or their time to answer and what comes after it is over. A clock

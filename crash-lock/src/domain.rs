@@ -61,8 +61,8 @@ pub struct Domain {
     panic: AtomicU64,
     /// 1: nobody is deferred any more.
     last_call: AtomicU32,
-    /// 1: the authority was given out.
-    taken: AtomicU32,
+    /// To whom the authority was given; 0: to nobody.
+    taken: AtomicUsize,
     sequence: BindOnce<Sequence>,
     cpus: [Cpu; hal::MAX_CPUS],
 }
@@ -75,7 +75,7 @@ impl Domain {
         Domain {
             panic: AtomicU64::new(0),
             last_call: AtomicU32::new(0),
-            taken: AtomicU32::new(0),
+            taken: AtomicUsize::new(0),
             sequence: BindOnce::new(),
             cpus: hal::each!(Cpu::new()),
         }
@@ -175,14 +175,17 @@ impl Domain {
         it.blocked_by.store(by.index() as u32 + 1, Ordering::Release);
     }
 
-    /// Whether deferral is over.
-    pub(crate) fn last_call(&self) -> bool {
+    /// Whether deferral is over: see [`Authority::last_call`].
+    pub fn last_call(&self) -> bool {
         self.last_call.load(Ordering::Acquire) != 0
     }
 
-    /// What the panic sequence may do here. Given out once: to the sequence, at boot.
-    pub fn authority(&'static self) -> Option<Authority> {
-        (self.taken.swap(1, Ordering::AcqRel) == 0).then_some(Authority { domain: self })
+    /// What the panic sequence may do here. Given to the first who asks, and to that one again: a sequence which
+    /// is interrupted in the middle of its very first question has not lost it. `who` is an address of the
+    /// caller's own, and not 0.
+    pub fn authority(&'static self, who: usize) -> Option<Authority> {
+        let taken = self.taken.compare_exchange(0, who, Ordering::AcqRel, Ordering::Acquire);
+        (who != 0 && taken.map_or_else(|by| by == who, |_| true)).then_some(Authority { domain: self })
     }
 }
 

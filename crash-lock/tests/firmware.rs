@@ -76,7 +76,7 @@ macro_rules! kernel {
         }
         #[allow(dead_code)]
         fn panics() -> Authority {
-            let authority = DOMAIN.authority().unwrap();
+            let authority = DOMAIN.authority(1).unwrap();
             ME.set(0);
             authority.own(cpu(0), 1);
             authority

@@ -47,6 +47,7 @@ impl World {
     /// The executing CPU enters firmware.
     pub fn firmware_begins(&mut self, id: Id, block: Block) {
         let me = self.current as u8;
+        self.asked();
         let block = match block {
             Block::Own(cpu) => (false, cpu.index() as u8),
             Block::Emergency(cpu) => (true, cpu.index() as u8),

@@ -57,8 +57,8 @@ pub struct Locks {
     lost: u8,
     /// By CPU: locks held at the first signal, and when it parked.
     held: [[u8; 2]; MAX_CPUS],
-    /// By CPU: why it parked with locks held.
-    why: [Option<Orphan>; MAX_CPUS],
+    /// By CPU: why it may have parked with locks held, a bit for each [`Orphan`].
+    why: [u8; MAX_CPUS],
     /// Locks that the panic path stole, and that it was refused, a bit each.
     pub stolen: u8,
     /// See `stolen`.
@@ -74,11 +74,6 @@ impl Locks {
         self.holder.iter().flatten().filter(|holder| usize::from(holder.cpu) == cpu).count() as u8
     }
 
-    /// Why this CPU parked with locks held, if it did.
-    pub fn orphan(&self, cpu: usize) -> Option<Orphan> {
-        self.why[cpu]
-    }
-
     /// Stands for everything that is remembered.
     pub fn state(&self) -> u64 {
         let context = |it: &Option<Context>| it.map_or(0, |it| 1 + u64::from(it.cpu) * 64 + u64::from(it.entries));
@@ -89,7 +84,7 @@ impl Locks {
         for cpu in 0..MAX_CPUS {
             let asking = self.asking[cpu].map_or(0, |lock| u64::from(lock) + 1);
             let [first, last] = self.held[cpu];
-            let why = self.why[cpu].map_or(0, |why| u64::from(why.number()) + 1);
+            let why = u64::from(self.why[cpu]);
             hash = mix(hash, asking | u64::from(self.polls[cpu]) << 8 | u64::from(self.entries[cpu]) << 16);
             hash = mix(hash, u64::from(first) | u64::from(last) << 8 | why << 16);
             hash = mix(hash, self.since[cpu]);
@@ -134,6 +129,12 @@ impl World {
         self.tell(|| format!("asks for {which:?}"));
     }
 
+    /// The executing CPU asks for nothing any more.
+    pub(super) fn asked(&mut self) {
+        let me = self.current;
+        self.locks().asking[me] = None;
+    }
+
     /// The executing CPU polls for a lock.
     pub fn polls_for_a_lock(&mut self) {
         let me = self.current;
@@ -146,8 +147,7 @@ impl World {
 
     /// The executing CPU did not get a lock that it asked for.
     pub fn refused(&mut self, which: Which) {
-        let me = self.current;
-        self.locks().asking[me] = None;
+        self.asked();
         self.locks().refused |= 1 << which as u8;
         self.tell(|| format!("does not get {which:?}"));
     }
@@ -342,23 +342,22 @@ impl World {
         let deferring = self.scenario.config.stop == StopPolicy::Deferred;
         let leaving = self.oracle.last_call;
         let locks = &self.oracle.locks;
-        let why = if (locks.died | self.oracle.owned) & bit != 0 {
-            Orphan::Died
-        } else if locks.lost & bit != 0 {
-            Orphan::LostContext
-        } else if self.blocked(cpu) || (locks.asking[cpu].is_some() && leaving && was_deferred) {
-            Orphan::Blocked
-        } else if locks.cut & bit != 0 {
-            Orphan::Grace
-        } else {
-            if deferring && !leaving {
-                let what = format_args!("CPU {cpu} parks with {held} locks held, and was to finish its section");
-                self.violation("P4", what);
-            }
-            Orphan::Policy
-        };
-        self.locks().why[cpu] = Some(why);
-        self.tell(|| format!("CPU {cpu} leaves {held} locks behind: {why}"));
+        // More than one may be true, and then any will do.
+        let reasons = [
+            (Orphan::Died, (locks.died | self.oracle.owned) & bit != 0),
+            (Orphan::LostContext, locks.lost & bit != 0),
+            (Orphan::Blocked, self.blocked(cpu) || (locks.asking[cpu].is_some() && leaving && was_deferred)),
+            (Orphan::Grace, locks.cut & bit != 0),
+            (Orphan::Policy, !deferring || leaving),
+        ];
+        let true_ones = reasons.into_iter().filter(|(_, holds)| *holds);
+        let why = true_ones.fold(0, |all, (reason, _)| all | 1 << reason.number());
+        self.locks().why[cpu] = why;
+        self.tell(|| format!("CPU {cpu} leaves {held} locks behind: {why:#b}"));
+        if why == 0 {
+            let what = format_args!("CPU {cpu} parks with {held} locks held, and was to finish its section");
+            self.violation("P4", what);
+        }
     }
 
     /// Whether `cpu` waits for a lock that the owner, a stopped or a missing CPU holds.
@@ -382,15 +381,15 @@ impl World {
         let (kept, set) = (word(slot::FIRST_COMMIT), word(slot::FIRST_SP));
         let locks = &self.oracle.locks;
         let (were, torn) = (locks.were_deferred & bit != 0, self.oracle.torn & bit != 0);
-        let wanted = locks.first[number];
+        let (wanted, died) = (locks.first[number], locks.died & bit != 0);
         let held = locks.held[number];
-        let really = locks.why[number].map_or(0, |why| u64::from(why.number()));
+        let really = locks.why[number];
         if were && !torn && (kept == 0 || set != wanted) && wanted != 0 {
             let (is, should) = (set as u32, wanted as u32);
             let what = format_args!("CPU {number}: at the first signal {is} was kept, and it was {should}");
             self.violation("P9", what);
         }
-        if !were && kept != 0 {
+        if !were && kept != 0 && !died {
             self.violation("P9", format_args!("CPU {number} was not deferred and kept registers as if it were"));
         }
         // What an owner held is written down when it claims, and in parts.
@@ -401,14 +400,19 @@ impl World {
             let what = format_args!("CPU {number} held {held:?} locks, the record says {first} and {last}");
             self.violation("P5", what);
         }
-        if why != really {
-            let what = format_args!("CPU {number}: orphans for reason {really}, the record says {why}");
+        let true_one = if really == 0 { why == 0 } else { why < 8 && really & 1 << why != 0 };
+        if !true_one {
+            let what = format_args!("CPU {number}: orphans for reason {really:#b}, the record says {why}");
             self.violation("P5", what);
         }
     }
 
-    /// Whether a signal robs this CPU of its context.
-    pub fn loses_context(&self) -> bool {
-        Faults::has(self.scenario.faults.lost, self.current)
+    /// Whether an NMI robs the executing CPU of its context. For an owner that is as bad as a fault.
+    pub fn loses_context(&mut self) -> bool {
+        let lost = Faults::has(self.scenario.faults.lost, self.current);
+        if lost && self.oracle.owner == Some(self.current as u8) {
+            self.fails();
+        }
+        lost
     }
 }
