@@ -94,6 +94,10 @@ impl Notifier for Simulated {
             }
             Does::Enter(which) => lock::enter(which, context, works),
             Does::EnterAndPanic(which) => lock::enter(which, context, || trap::fault(What::Panic)),
+            Does::EnterTwice(which) => lock::enter(which, context, || {
+                // Somebody up the stack has it.
+                let _ = lock::enter(which, context, works);
+            }),
             Does::Lock(which) => lock::hold(which, works).ok_or(Refusal::Skipped("no such lock")),
             Does::Call(id) => services::on_the_panic_path(id).map_err(|forbidden| {
                 context.line(format_args!("{id:?}: {forbidden}"));

@@ -57,6 +57,8 @@ pub enum Does {
     Enter(Which),
     /// The same, and panics under it.
     EnterAndPanic(Which),
+    /// Works under a lock, and asks for it once more.
+    EnterTwice(Which),
     /// Asks for a lock as if there were no panic.
     Lock(Which),
     /// Calls firmware.
@@ -218,7 +220,7 @@ impl Scenario {
         scenario.config = random_config(&mut random, cpus);
         for _ in 0..random.below(5) {
             let class = Class::ALL[random.below(Class::ALL.len() as u64) as usize];
-            const DOES: [Does; 15] = [
+            const DOES: [Does; 16] = [
                 Does::Work,
                 Does::Talk,
                 Does::Skip,
@@ -231,6 +233,7 @@ impl Scenario {
                 Does::Enter(Which::Skip),
                 Does::Enter(Which::Steal),
                 Does::EnterAndPanic(Which::Steal),
+                Does::EnterTwice(Which::Steal),
                 Does::Lock(Which::Skip),
                 Does::Lock(Which::Never),
                 Does::Store,

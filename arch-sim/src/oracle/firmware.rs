@@ -14,7 +14,7 @@ const MOST: usize = 8;
 struct Inside {
     cpu: u8,
     id: Id,
-    block: (bool, u8),
+    block: (u8, u8),
     /// Made by who owned the panic.
     owner: bool,
 }
@@ -32,6 +32,11 @@ pub struct Firmware {
 }
 
 impl Firmware {
+    /// Whether all of these were called on the panic path.
+    pub fn has_called(&self, ids: &[Id]) -> bool {
+        ids.iter().all(|id| self.called & 1 << *id as u8 != 0)
+    }
+
     /// Stands for everything that is remembered.
     pub fn state(&self) -> u64 {
         let one = |call: &Inside| {
@@ -49,8 +54,9 @@ impl World {
         let me = self.current as u8;
         self.asked();
         let block = match block {
-            Block::Own(cpu) => (false, cpu.index() as u8),
-            Block::Emergency(cpu) => (true, cpu.index() as u8),
+            Block::Own(cpu) => (0, cpu.index() as u8),
+            Block::Emergency(cpu) => (1, cpu.index() as u8),
+            Block::Spare(number) => (2, number as u8),
         };
         let owner = self.oracle.owned & 1 << me != 0;
         let new = Inside { cpu: me, id, block, owner };
