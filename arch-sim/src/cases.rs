@@ -7,7 +7,7 @@ mod locks;
 
 use core_panic::Config;
 use core_panic::config::{FinalAction, KexecMode, StopPolicy};
-use crash_record::layout::slot;
+use crash_record::layout::{header, slot};
 use crash_record::names::{Class, CpuState, EntryKind, Outcome, Rung, Step};
 use crash_record::view::RecordView;
 use hal::CpuId;
@@ -77,6 +77,7 @@ pub const CASES: &[Case] = &[
         |world| locks::by_policy(world, false),
     ),
     native("1k", "the signal destroys what the holder did", locks::lost_context, locks::context_lost),
+    native("1l", "a fault anywhere, and the notifier does not know better", locks::blocking_after_a_fault, done),
     native("2", "a stopped CPU holds the firmware lock", locks::firmware_cut, locks::masked_or_said),
     native("2b", "the same, and the stop is deferred", locks::firmware_deferred, locks::masked),
     native(
@@ -88,6 +89,7 @@ pub const CASES: &[Case] = &[
     native("4", "a CPU is stopped inside a firmware call", locks::self_reentrant, locks::masked_or_said),
     native("4b", "a CPU hangs inside firmware", locks::hung_in_firmware, locks::hung_inside),
     native("4c", "the owner hangs inside firmware", locks::abandoned_in_firmware, locks::exempt_only),
+    native("4d", "the owner hangs in firmware twice", locks::swallowed, locks::powered_off),
     native("5", "reboot with the firmware lock held", || locks::reboots(Kind::Rtas), locks::rebooted),
     native("6", "a stopped CPU holds the console lock", locks::console, locks::heard),
     native(
@@ -308,7 +310,12 @@ pub const CASES: &[Case] = &[
         "35",
         "the stop step is cut short and others were stopped",
         || Scenario { machine_checks: 1, ..Scenario::new(3) },
-        done,
+        |world| {
+            done(world)?;
+            expect(world.machine.record.load(header::STOPPED_AT) != 0, || {
+                "it is written down what became of every CPU".into()
+            })
+        },
     ),
     native(
         "36",

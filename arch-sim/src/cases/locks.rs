@@ -4,7 +4,7 @@ use core_panic::Config;
 use core_panic::config::{KexecMode, StopPolicy};
 use crash_record::names::{Class, CpuState, EntryKind, Orphan, Outcome};
 
-use super::{POST, expect, jumped, says, slot_of, state, view};
+use super::{OFF, POST, expect, jumped, says, slot_of, state, view};
 use crate::faults::{Call, Faults, What};
 use crate::lock::Which;
 use crate::plan::{Op, Plan};
@@ -40,6 +40,10 @@ pub(super) fn deferred() -> Scenario {
 
 pub(super) fn blocking() -> Scenario {
     held(CUT, Which::Skip, Does::Lock(Which::Skip))
+}
+
+pub(super) fn blocking_after_a_fault() -> Scenario {
+    Scenario { machine_checks: 1, ..blocking() }
 }
 
 pub(super) fn stolen() -> Scenario {
@@ -134,6 +138,18 @@ pub(super) fn abandoned_in_firmware() -> Scenario {
         .notifier(Class::Inform, Does::Call(Id::IntOff))
         .notifier(Class::Inform, Does::Call(Id::NvramStore))
         .faults(Faults::NONE.with(Call::Service, 0, What::Hang))
+}
+
+/// Each service that is called hangs, but the last one.
+pub(super) fn swallowed() -> Scenario {
+    let faults = Faults::NONE.with(Call::Service, 0, What::Hang).with(Call::Service, 1, What::Hang);
+    Scenario::new(2)
+        .config(OFF)
+        .firmware(Kind::Rtas)
+        .notifier(Class::Inform, Does::Call(Id::NvramStore))
+        .notifier(Class::Inform, Does::Call(Id::NvramStore))
+        .notifier(Class::Inform, Does::Call(Id::ConfigureConnector))
+        .faults(faults)
 }
 
 pub(super) fn reboots(kind: Kind) -> Scenario {
@@ -279,6 +295,13 @@ pub(super) fn hung_inside(world: &World) -> Result<(), String> {
     }
     // It never went in: the owner is the one that hangs there, in its first call.
     super::ends(world, End::Rebooted)
+}
+
+pub(super) fn powered_off(world: &World) -> Result<(), String> {
+    super::ends(world, End::PoweredOff)?;
+    ended(world, "n00", Outcome::Failed)?;
+    ended(world, "n01", Outcome::Skipped)?;
+    ended(world, "n02", Outcome::Skipped)
 }
 
 pub(super) fn rebooted(world: &World) -> Result<(), String> {

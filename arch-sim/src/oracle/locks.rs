@@ -327,6 +327,10 @@ impl World {
 
     /// A CPU says that it is parked: what it holds is orphaned, for one of the reasons that there are.
     pub(super) fn orphans(&mut self, cpu: usize) {
+        if self.oracle.acknowledged & 1 << cpu != 0 {
+            // A fault threw it out of its park loop: how it came there is settled.
+            return;
+        }
         let held = self.oracle.locks.held(cpu);
         let locks = &mut self.oracle.locks;
         locks.held[cpu][1] = held;
