@@ -81,7 +81,7 @@ mod metal {
     use crate::platform::Port;
     use crate::{asm, boot};
     use core::sync::atomic::{AtomicU32, Ordering};
-    use crash_lock::firmware::{Block as Which, Firmware};
+    use crash_lock::firmware::{Block as Which, Firmware, SPARES};
     use hal::MAX_CPUS;
 
     #[repr(C, align(64))]
@@ -95,6 +95,8 @@ mod metal {
 
     /// Per CPU: the ordinary block, the one for a call inside a call.
     static BLOCKS: [[Block; 2]; MAX_CPUS] = [const { [Block::new(), Block::new()] }; MAX_CPUS];
+    /// For calls by an owner that has abandoned some.
+    static SPARE: [Block; SPARES] = [const { Block::new() }; SPARES];
     /// The block of CPUs that nobody started and that go back to stop (vectors.S). RTAS writes it only
     /// on failure.
     static STOP: Block = Block::new();
@@ -127,6 +129,7 @@ mod metal {
         let block = match which {
             Which::Own(cpu) => &BLOCKS[cpu.index()][0],
             Which::Emergency(cpu) => &BLOCKS[cpu.index()][1],
+            Which::Spare(number) => &SPARE[number % SPARES],
         };
         for (slot, word) in block.0.iter().zip(words) {
             slot.store(word, Ordering::Relaxed);

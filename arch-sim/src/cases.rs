@@ -3,15 +3,19 @@
 //! A native row has a scenario, and on top of the promises, which hold for every run, a check of what is
 //! special about it: under every schedule. A pending row names the mechanism that it waits for.
 
+mod locks;
+
 use core_panic::Config;
 use core_panic::config::{FinalAction, KexecMode, StopPolicy};
-use crash_record::layout::slot;
+use crash_record::layout::{header, slot};
 use crash_record::names::{Class, CpuState, EntryKind, Outcome, Rung, Step};
 use crash_record::view::RecordView;
 use hal::CpuId;
 
 use crate::faults::{Call, Faults, What};
+use crate::lock::Which;
 use crate::scenario::{Body, Does, Scenario};
+use crate::services::Kind;
 use crate::world::{End, World};
 
 /// Looks at a run that is over.
@@ -52,12 +56,42 @@ const REDIRECT: Config = Config { cpu: Some(1), ..Config::DEFAULT };
 
 /// All rows in their order.
 pub const CASES: &[Case] = &[
-    pending("1", "a stopped CPU holds a driver lock that a notifier wants", "lock holders in the simulator"),
-    pending("2", "a stopped CPU holds the firmware lock", "firmware services in the simulator"),
-    pending("3", "the panicking CPU holds the firmware lock", "firmware services in the simulator"),
-    pending("4", "a CPU is stopped inside a firmware call", "firmware services in the simulator"),
-    pending("5", "reboot with the firmware lock held", "firmware services in the simulator"),
-    pending("6", "a stopped CPU holds the console lock", "lock holders in the simulator"),
+    native("1", "a stopped CPU holds a driver lock that a notifier wants", locks::cut, locks::skipped_or_done),
+    native("1b", "the same, and the stop is deferred", locks::deferred, locks::gets_it),
+    native("1c", "the same, and the notifier does not know better", locks::blocking, locks::abandoned_at_once),
+    native("1d", "the same, and the lock may be stolen", locks::stolen, locks::robs),
+    native("1e", "a chain of waiting CPUs ends at the owner", locks::chain, locks::chain_parks),
+    native("1f", "the section is longer than the grace", locks::too_long, locks::outlived),
+    native("1g", "the answer comes late, and then the section takes its time", locks::late_answer, done),
+    native("1h", "the holder never answers", locks::never_answers, locks::is_not_robbed),
+    native(
+        "1i",
+        "a notifier panics under a lock that may be stolen",
+        || locks::abandoned(Which::Steal),
+        |world| locks::by_policy(world, true),
+    ),
+    native(
+        "1j",
+        "a notifier panics under a lock that may not be",
+        || locks::abandoned(Which::Skip),
+        |world| locks::by_policy(world, false),
+    ),
+    native("1k", "the signal destroys what the holder did", locks::lost_context, locks::context_lost),
+    native("1l", "a fault anywhere, and the notifier does not know better", locks::blocking_after_a_fault, done),
+    native("2", "a stopped CPU holds the firmware lock", locks::firmware_cut, locks::masked_or_said),
+    native("2b", "the same, and the stop is deferred", locks::firmware_deferred, locks::masked),
+    native(
+        "3",
+        "the panicking CPU holds the firmware lock",
+        || locks::own_firmware(What::Panic),
+        locks::not_masked,
+    ),
+    native("4", "a CPU is stopped inside a firmware call", locks::self_reentrant, locks::masked_or_said),
+    native("4b", "a CPU hangs inside firmware", locks::hung_in_firmware, locks::hung_inside),
+    native("4c", "the owner hangs inside firmware", locks::abandoned_in_firmware, locks::exempt_only),
+    native("4d", "the owner hangs in firmware twice", locks::swallowed, locks::powered_off),
+    native("5", "reboot with the firmware lock held", || locks::reboots(Kind::Rtas), locks::rebooted),
+    native("6", "a stopped CPU holds the console lock", locks::console, locks::heard),
     native(
         "7",
         "the message panics while it is formatted",
@@ -71,9 +105,21 @@ pub const CASES: &[Case] = &[
         jumps_after_a_failed_announce,
     ),
     native("7c", "the message never ends", || message(What::Hang), jumps_after_a_failed_announce),
-    pending("8", "console take-over in an unsafe register section", "lock holders in the simulator"),
-    pending("9", "a runtime firmware lock is held", "firmware services in the simulator"),
-    pending("10", "a store's buffer lock is held", "persistence"),
+    native("8", "console take-over in an unsafe register section", locks::console, locks::repaired),
+    native(
+        "9",
+        "a runtime firmware lock is held",
+        || locks::reboots(Kind::Runtime),
+        |world| locks::next_link(world, End::PoweredOff),
+    ),
+    native(
+        "9b",
+        "the same, and no service is exempt",
+        || locks::reboots(Kind::Strict),
+        |world| locks::next_link(world, End::Halted),
+    ),
+    native("10", "a store's buffer lock is held", || locks::store(locks::CUT), locks::stored_or_skipped),
+    native("10b", "the same, and the stop is deferred", || locks::store(POST), locks::stored),
     native("11", "the target spins with interrupts off", masked, |world| {
         jumped(world)?;
         parked(world, 1, Rung::Nmi)?;
@@ -99,6 +145,7 @@ pub const CASES: &[Case] = &[
             says(world, EntryKind::Note, "maskable")
         },
     ),
+    native("13b", "the same, and it finds a critical section", locks::maskable, locks::gets_it),
     native(
         "14",
         "the target is in an NMI handler already",
@@ -117,6 +164,7 @@ pub const CASES: &[Case] = &[
             state(world, 1, CpuState::Parked)
         },
     ),
+    native("15b", "the same, in a critical section and its release", locks::surplus, locks::gets_it),
     pending("16", "the target is in a guest", "virtualisation"),
     pending("17", "the target is a hypervisor root", "virtualisation"),
     native(
@@ -262,7 +310,12 @@ pub const CASES: &[Case] = &[
         "35",
         "the stop step is cut short and others were stopped",
         || Scenario { machine_checks: 1, ..Scenario::new(3) },
-        done,
+        |world| {
+            done(world)?;
+            expect(world.machine.record.load(header::STOPPED_AT) != 0, || {
+                "it is written down what became of every CPU".into()
+            })
+        },
     ),
     native(
         "36",

@@ -34,11 +34,13 @@ pub enum Call {
     Unblock,
     /// The store is used.
     Store,
+    /// Firmware runs a service.
+    Service,
 }
 
 impl Call {
     /// All.
-    pub const ALL: [Call; 14] = [
+    pub const ALL: [Call; 15] = [
         Call::Console,
         Call::Message,
         Call::Ipi,
@@ -53,6 +55,7 @@ impl Call {
         Call::Clock,
         Call::Unblock,
         Call::Store,
+        Call::Service,
     ];
 }
 
@@ -96,6 +99,8 @@ pub struct Faults {
     pub masked: u8,
     /// CPUs that are inside an NMI handler of their own from the start and poll.
     pub in_nmi: u8,
+    /// CPUs that lose their context when an NMI comes.
+    pub lost: u8,
     /// There is no NMI.
     pub no_nmi: bool,
     /// The NMI is a maskable message, and says so.
@@ -130,6 +135,7 @@ impl Faults {
         deaf: 0,
         masked: 0,
         in_nmi: 0,
+        lost: 0,
         no_nmi: false,
         maskable_nmi: false,
         no_timer: false,

@@ -7,7 +7,11 @@ use crate::machine::RECORD_BASE;
 use crate::oracle::Act;
 use crate::platform::{Sim, call, faults};
 use crate::scheduler;
+use crate::services::{Kind, mask};
 use crate::world::{End, with};
+
+/// Interrupt sources that are let in.
+const SOURCES: u32 = 2;
 
 static IMAGE: Image =
     Image { entry: 0x100_0000, base: 0x100_0000, len: 0x10_0000, build_id: 8, digest_ns: 1_000_000 };
@@ -34,7 +38,8 @@ impl Kexec for Sim {
         if call(Call::Quiesce).is_some() {
             return Ok(Quiesced { sources: u32::MAX, refused: u32::MAX });
         }
-        Ok(Quiesced { sources: 2, refused: 0 })
+        let kind = with(|world| world.scenario.firmware).unwrap_or(Kind::Plain);
+        Ok(Quiesced { sources: SOURCES, refused: mask(kind, SOURCES) })
     }
     fn jump(&self, _: Verified<'_>, handoff: &Handoff) -> KexecError {
         scheduler::hal_call(true);

@@ -10,6 +10,7 @@
 //! * [`world`], [`scheduler`], [`memory`] – the machine and who runs when;
 //! * [`choose`] – who decides: exhaustive, random, by priority, replay; [`explore`] drives them;
 //! * [`oracle`], [`verdict`] – the promises, watched while a run goes on and judged at its end;
+//! * [`plan`], [`services`] – what CPUs do with locks and firmware, and what firmware bears;
 //! * [`cases`] – the rows of the list of failure modes;
 //! * the rest are the modules that every port has.
 //!
@@ -28,17 +29,20 @@ pub mod faults;
 pub mod firmware;
 pub mod ipi;
 pub mod kexec;
+pub mod lock;
 pub mod machine;
 pub mod memory;
 pub mod nmi;
 pub mod notifiers;
 pub mod oracle;
+pub mod plan;
 pub mod platform;
 pub mod random;
 pub mod registers;
 pub mod replay;
 pub mod scenario;
 pub mod scheduler;
+pub mod services;
 pub mod smp;
 pub mod stack;
 pub mod store;

@@ -5,16 +5,18 @@ use std::mem::MaybeUninit;
 
 use core_panic::notifier::{LateClass, Registration};
 use core_panic::{Panic, Registry};
-use crash_lock::Domain;
+use crash_lock::{Authority, Domain};
 use crash_record::layout::{self, slot};
 use crash_record::write::{Identity, RecordArea};
 use hal::CpuId;
 
 use crate::MAX_CPUS;
+use crate::lock::{Bank, SEQUENCE};
 use crate::memory::{Memory, Watched};
 use crate::notifiers;
 use crate::platform::{SIM, Sim};
 use crate::scenario::Scenario;
+use crate::services::{Kind, Services};
 
 /// Physical address of the record, as it is handed to the next kernel.
 pub const RECORD_BASE: u64 = 0x5000;
@@ -27,6 +29,8 @@ pub struct Machine {
     panic: UnsafeCell<MaybeUninit<Panic<'static, Sim>>>,
     registry: UnsafeCell<Registry>,
     locks: UnsafeCell<Domain>,
+    bank: UnsafeCell<Bank>,
+    services: UnsafeCell<Services>,
 }
 
 impl Machine {
@@ -38,6 +42,8 @@ impl Machine {
             panic: UnsafeCell::new(MaybeUninit::uninit()),
             registry: UnsafeCell::new(Registry::new()),
             locks: UnsafeCell::new(Domain::new()),
+            bank: UnsafeCell::new(Bank::new()),
+            services: UnsafeCell::new(Services::new()),
         }));
         let base = std::ptr::from_ref(machine).addr();
         let mut memory = Memory::new(base, size_of::<Machine>());
@@ -48,6 +54,11 @@ impl Machine {
             for at in slot::BODY..slot::BODY_END {
                 memory.watch(word(at), Watched::Saved(cpu as u8));
             }
+            memory.watch(word(slot::FIRST_COMMIT), Watched::FirstCommit(cpu as u8));
+            for at in slot::FIRST_BODY..slot::FIRST_END {
+                memory.watch(word(at), Watched::First(cpu as u8));
+            }
+            memory.watch(word(slot::OWNER_CUT_AT), Watched::Cut(cpu as u8));
         }
         (machine, memory)
     }
@@ -63,6 +74,24 @@ impl Machine {
     pub fn locks(&self) -> &'static Domain {
         // SAFETY: as for `panic`.
         unsafe { &*self.locks.get().cast_const() }
+    }
+
+    /// The locks of this machine's drivers.
+    pub fn bank(&self) -> &'static Bank {
+        // SAFETY: as for `panic`.
+        unsafe { &*self.bank.get().cast_const() }
+    }
+
+    /// Firmware's lock and markers.
+    pub fn services(&self) -> &'static Services {
+        // SAFETY: as for `panic`.
+        unsafe { &*self.services.get().cast_const() }
+    }
+
+    /// Ends all deferral, on a machine that is about to be reset.
+    pub fn last_call(&self) {
+        let authority = self.locks().authority(std::ptr::from_ref(self).addr());
+        authority.as_ref().map(Authority::last_call);
     }
 
     /// The record as bytes. Only between runs: no simulated CPU writes meanwhile.
@@ -99,8 +128,12 @@ impl Machine {
         unsafe {
             self.registry.get().write(Registry::with_before_dump(&notifiers::BEFORE_DUMP));
             self.locks.get().write(Domain::new());
+            self.bank.get().write(Bank::new());
+            self.services.get().write(Services::new());
             (*self.panic.get()).write(Panic::new(&SIM, &self.record, self.locks(), &*self.registry.get()));
         }
+        self.locks().bind(SEQUENCE);
+        self.services().exempt_anywhere(scenario.firmware != Kind::Strict);
         // SAFETY: just written, and from here on only shared.
         let registry = unsafe { &*self.registry.get() };
         for (number, spec) in scenario.notifiers.iter().enumerate() {

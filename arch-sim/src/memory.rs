@@ -19,6 +19,16 @@ pub enum Watched {
     Saved(u8),
     /// The word that says that they are whole.
     Commit(u8),
+    /// A word of what a CPU did at the signal that deferred it.
+    First(u8),
+    /// The word that says that this is whole.
+    FirstCommit(u8),
+    /// The word by which the owner ends a CPU's deferral.
+    Cut(u8),
+    /// The word of a lock.
+    Lock(u8),
+    /// The word that ends all deferral.
+    LastCall,
 }
 
 #[derive(Clone, Copy, Default)]

@@ -3,10 +3,15 @@
 use core_panic::notifier::{BeforeDumpEntry, Context, Notifier, Refusal};
 use hal::dump::BeforeDump;
 
+use hal::store::Store;
+
 use crate::faults::What;
+use crate::lock::{self, Which};
 use crate::oracle::Act;
+use crate::plan::{self, Device};
+use crate::platform::SIM;
 use crate::scenario::{Does, MAX_NOTIFIERS};
-use crate::{scheduler, trap, world};
+use crate::{scheduler, services, trap, world};
 
 struct Simulated(usize);
 
@@ -51,6 +56,11 @@ pub fn name(number: usize) -> &'static str {
     NAMES[number % MAX_NOTIFIERS]
 }
 
+/// A piece of work.
+fn works() {
+    scheduler::hal_call(true);
+}
+
 impl Notifier for Simulated {
     fn name(&self) -> &'static str {
         name(self.0)
@@ -82,6 +92,22 @@ impl Notifier for Simulated {
                 context.relax();
                 Ok(())
             }
+            Does::Enter(which) => lock::enter(which, context, works),
+            Does::EnterAndPanic(which) => lock::enter(which, context, || trap::fault(What::Panic)),
+            Does::EnterTwice(which) => lock::enter(which, context, || {
+                // Somebody up the stack has it.
+                let _ = lock::enter(which, context, works);
+            }),
+            Does::Lock(which) => lock::hold(which, works).ok_or(Refusal::Skipped("no such lock")),
+            Does::Call(id) => services::on_the_panic_path(id).map_err(|forbidden| {
+                context.line(format_args!("{id:?}: {forbidden}"));
+                Refusal::Skipped("firmware may not be called")
+            }),
+            Does::Store => {
+                let written = lock::enter(Which::Store, context, || SIM.write(0, b"a panic"))?;
+                written.map_err(|_| Refusal::Failed("the store did not take it"))
+            }
+            Does::Device => lock::enter(Which::Console, context, || plan::device(Device::write)),
         }
     }
 }

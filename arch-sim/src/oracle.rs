@@ -4,8 +4,12 @@
 //! of memory that have a meaning for everybody (who owns the panic, who says that it is parked, whose
 //! registers are saved). What the sequence prints is not looked at.
 
+mod firmware;
+mod locks;
+
 use std::fmt;
 
+use core_panic::stop::Signal;
 use crash_record::layout::slot::COMMITTED;
 use crash_record::names::{Class, CpuState};
 
@@ -44,7 +48,7 @@ pub enum Act {
 /// A promise that was not kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
-    /// Which one: `P1` to `P9`.
+    /// Which one: `P1` to `P10`.
     pub promise: &'static str,
     /// How.
     pub what: String,
@@ -96,6 +100,12 @@ pub struct Oracle {
     pub counted: u32,
     /// Times that the owner entered again.
     pub stopped: bool,
+    /// Nobody is deferred any more.
+    pub last_call: bool,
+    /// Locks and stops.
+    pub locks: locks::Locks,
+    /// Firmware.
+    pub firmware: firmware::Firmware,
     /// What was not kept.
     pub violations: Vec<Violation>,
 }
@@ -144,7 +154,7 @@ impl Oracle {
             hash = mix(hash, u64::from(self.strays[cpu]) | u64::from(self.shots[cpu]) << 8);
             hash = mix(hash, self.first[cpu]);
         }
-        hash
+        mix(mix(hash, self.locks.state()), self.firmware.state())
     }
 }
 
@@ -189,6 +199,7 @@ impl World {
             if self.oracle.late & bit != 0 {
                 self.violation("P6", format_args!("CPU {me} came up in a panic and works"));
             }
+            self.works();
             return;
         }
         let owner = self.oracle.owner;
@@ -231,6 +242,12 @@ impl World {
             self.oracle.leaving = false;
         }
         self.oracle.torn |= bit & !self.oracle.committed;
+        self.dies();
+    }
+
+    /// The executing CPU panics or faults.
+    pub fn dies(&mut self) {
+        self.oracle.locks.died |= 1 << self.current;
     }
 
     fn in_order(&mut self, act: Act) {
@@ -264,10 +281,18 @@ impl World {
             .fold(0, |all, (number, _)| all | 1 << number)
     }
 
-    /// A signal handler has returned. `claimed`: the panic was claimed when it began.
-    pub fn returned(&mut self, claimed: bool, counted: bool, before: u64) {
+    /// A signal handler has returned. `claimed`: the panic was claimed when it began; `deferred`: this CPU was
+    /// deferred then; `before`: the registers that were to be kept; `number`: those of the signal.
+    pub fn returned(&mut self, claimed: bool, deferred: bool, signal: Signal, before: u64, number: u64) {
         let me = self.current;
         let bit = 1 << me;
+        let counted = signal == Signal::Counted;
+        self.goes_on(deferred, number, signal);
+        if signal == Signal::Deferred {
+            self.oracle.first[me] = before;
+            self.oracle.counted += u32::from(deferred);
+            return;
+        }
         if self.oracle.saving & bit == 0 {
             self.oracle.first[me] = before;
         }
@@ -307,7 +332,11 @@ impl World {
                             format_args!("CPU {cpu} is parked before it saved its registers"),
                         );
                     }
+                    self.orphans(cpu.into());
                     self.oracle.acknowledged |= 1 << cpu;
+                }
+                if writes && new == u64::from(CpuState::Deferred.number()) {
+                    self.defers(cpu.into());
                 }
                 let online = writes && new == u64::from(CpuState::Online.number());
                 self.oracle.late |= if online && self.oracle.owner.is_some() { 1 << cpu } else { 0 };
@@ -315,6 +344,22 @@ impl World {
                     self.violation("P6", format_args!("CPU {cpu} comes back online"));
                 }
             }
+            Watched::First(cpu) | Watched::FirstCommit(cpu) => {
+                if writes {
+                    self.keeps_first(cpu.into(), matches!(watched, Watched::FirstCommit(_)));
+                }
+            }
+            Watched::Cut(cpu) => {
+                if writes {
+                    self.cuts(cpu.into());
+                }
+            }
+            Watched::Lock(lock) => {
+                if writes && old != new {
+                    self.lock_word(lock.into(), old, new);
+                }
+            }
+            Watched::LastCall => self.oracle.last_call |= writes && new == 1,
             Watched::Saved(cpu) | Watched::Commit(cpu) => {
                 self.oracle.saving |= if writes { 1 << cpu } else { 0 };
                 if writes && self.oracle.committed & 1 << cpu != 0 {
@@ -362,6 +407,7 @@ impl World {
         self.tell(|| format!("owns the panic: {new:#x}"));
         self.oracle.owner = Some(owner as u8);
         self.oracle.owned |= 1 << owner;
+        self.inherits(owner as usize);
         self.oracle.deposed &= !(1 << owner);
         // The new owner may have passed the place of the one it follows, never gone behind it; but a dead
         // owner may begin one more thing at the same time.

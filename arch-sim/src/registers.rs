@@ -4,9 +4,9 @@ use hal::registers::{Registers, Snapshot};
 
 use crate::world::with;
 
-/// A register set.
+/// A register set, and whether what it was taken from can go on.
 #[derive(Clone)]
-pub struct Regs([u64; 3]);
+pub struct Regs([u64; 3], bool);
 
 impl Regs {
     /// The number of this set.
@@ -28,6 +28,9 @@ impl Registers for Regs {
     fn witness(&self) -> u64 {
         self.0[2]
     }
+    fn resumable(&self) -> bool {
+        self.1
+    }
     fn backtrace(&self, out: &mut [u64]) -> usize {
         if let Some(first) = out.first_mut() {
             *first = self.0[0];
@@ -38,10 +41,15 @@ impl Registers for Regs {
 
 /// Registers of the executing CPU, here.
 pub fn snapshot() -> Snapshot<Regs> {
+    taken(true)
+}
+
+/// Registers of the executing CPU, as a signal's handler has them that may have destroyed what it interrupted.
+pub fn taken(resumable: bool) -> Snapshot<Regs> {
     let (me, number) = with(|world| {
         let me = world.current;
         (me as u64, world.oracle.number(me))
     })
     .unwrap_or((0, 0));
-    Snapshot { registers: Regs([0x1000 + me, number, me]), interrupted: None }
+    Snapshot { registers: Regs([0x1000 + me, number, me], resumable), interrupted: None }
 }

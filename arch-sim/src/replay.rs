@@ -6,6 +6,7 @@ use crate::MAX_CPUS;
 use crate::action::Schedule;
 use crate::allocator;
 use crate::choose::Chooser;
+use crate::lock;
 use crate::machine::Machine;
 use crate::memory::Watched;
 use crate::oracle::Violation;
@@ -19,7 +20,7 @@ pub struct Lab {
     machine: &'static Machine,
     /// Keep what a state's hash needs.
     pub hashing: bool,
-    claim: bool,
+    found: bool,
 }
 
 /// What came of a run.
@@ -47,11 +48,14 @@ impl Lab {
     /// A new machine.
     pub fn new() -> Self {
         let (machine, memory) = Machine::new();
-        Lab { world: Box::new(World::new(machine, memory)), machine, hashing: false, claim: false }
+        Lab { world: Box::new(World::new(machine, memory)), machine, hashing: false, found: false }
     }
 
     /// Runs `scenario` once and judges it. The world stays as it is until the next run.
     pub fn run(&mut self, scenario: &Scenario, chooser: Chooser) -> &mut World {
+        if !self.found {
+            self.find();
+        }
         // SAFETY: no simulated CPU is in the middle of anything: `run` has reset them all, and nothing of
         // the panic path is kept anywhere else.
         unsafe { self.machine.reset(&self.world.memory, scenario) };
@@ -72,14 +76,11 @@ impl Lab {
 
     /// CPUs that are up before anything happens are published, with nobody to interleave.
     fn boot(&mut self, scenario: &Scenario) {
-        if !self.claim {
-            self.find_claim();
-        }
         for (number, body) in scenario.cpus.iter().enumerate().take(MAX_CPUS) {
             let Some(cpu) = CpuId::new(number) else { continue };
             match body {
                 Body::Starts | Body::Never => self.machine.panic().starting(cpu),
-                Body::Works | Body::Panics | Body::PanicsInNmi => {
+                Body::Works | Body::Runs(_) | Body::Panics | Body::PanicsInNmi => {
                     use crash_record::layout::slot;
                     use crash_record::names::CpuState;
                     self.machine.record.set_slot(cpu, slot::STATE, u64::from(CpuState::Online.number()));
@@ -90,17 +91,29 @@ impl Lab {
         }
     }
 
-    /// Where `panic_cpu` lies: the one location that a look at the claim touches.
-    fn find_claim(&mut self) {
-        let machine = self.machine;
+    /// Where words lie that mean something and that no layout tells: a look at the claim touches `panic_cpu`, and
+    /// so on.
+    fn find(&mut self) {
+        let (machine, scenario) = (self.machine, Scenario::new(1));
+        // SAFETY: nothing has run yet, or all of it was reset; as in `run`.
+        unsafe { machine.reset(&self.world.memory, &scenario) };
+        self.world.reset(&scenario);
+        let world = &raw mut *self.world;
         // SAFETY: the exclusive borrow of this lab keeps everybody else away.
-        let id = unsafe { scheduler::location(&raw mut *self.world, || machine.panic().claimed()) };
-        if let Some(id) = id {
-            self.world.memory.watch(id, Watched::Claim);
-            self.claim = true;
+        let claim = unsafe { scheduler::probe(world, || machine.panic().claimed()) }.1;
+        // SAFETY: the same.
+        let last_call = unsafe { scheduler::probe(world, || machine.last_call()) }.1;
+        // SAFETY: the same.
+        let locks = unsafe { scheduler::probe(world, lock::words) }.0;
+        let memory = &mut self.world.memory;
+        for (id, what) in [(claim, Watched::Claim), (last_call, Watched::LastCall)] {
+            memory.watch(id.expect("a word of this machine"), what);
         }
-        self.world.point = 0;
-        self.world.memory.reset();
+        for (number, address) in locks.into_iter().enumerate() {
+            let id = address.and_then(|address| memory.id(address)).expect("a lock of this machine");
+            memory.watch(id, Watched::Lock(number as u8));
+        }
+        self.found = true;
     }
 
     /// The world of the last run.

@@ -6,7 +6,10 @@ use crash_record::names::Class;
 
 use crate::MAX_CPUS;
 use crate::faults::{Call, Faults, What};
+use crate::lock::Which;
+use crate::plan::{Op, Plan};
 use crate::random::Random;
+use crate::services::{Id, Kind};
 
 /// What a CPU does by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -15,6 +18,8 @@ pub enum Body {
     Absent,
     /// Works until it is stopped.
     Works,
+    /// Does this, as often as the scenario says.
+    Runs(Plan),
     /// Panics.
     Panics,
     /// Panics in an NMI handler.
@@ -48,6 +53,20 @@ pub enum Does {
     Hang,
     /// Lets time pass, less than its budget.
     Slow,
+    /// Works under a lock that it asks for with the token.
+    Enter(Which),
+    /// The same, and panics under it.
+    EnterAndPanic(Which),
+    /// Works under a lock, and asks for it once more.
+    EnterTwice(Which),
+    /// Asks for a lock as if there were no panic.
+    Lock(Which),
+    /// Calls firmware.
+    Call(Id),
+    /// Writes an entry to the store, under its lock.
+    Store,
+    /// Writes to the console driver's device, under its lock.
+    Device,
 }
 
 /// A notifier.
@@ -71,6 +90,8 @@ pub struct Scenario {
     pub config: Config,
     /// The notifiers in the order of their registration.
     pub notifiers: [Option<NotifierSpec>; MAX_NOTIFIERS],
+    /// The machine's firmware.
+    pub firmware: Kind,
     /// What is wrong with the machine.
     pub faults: Faults,
     /// NMIs from outside that may come, at any point.
@@ -106,6 +127,7 @@ impl Scenario {
             cpus: bodies,
             config: Config::DEFAULT,
             notifiers: [None; MAX_NOTIFIERS],
+            firmware: Kind::Plain,
             faults: Faults::NONE,
             external_nmis: 0,
             external_to: None,
@@ -128,6 +150,12 @@ impl Scenario {
     /// With this configuration.
     pub const fn config(mut self, config: Config) -> Scenario {
         self.config = config;
+        self
+    }
+
+    /// With this firmware.
+    pub const fn firmware(mut self, firmware: Kind) -> Scenario {
+        self.firmware = firmware;
         self
     }
 
@@ -161,10 +189,10 @@ impl Scenario {
         let mut hasher = DefaultHasher::new();
         (self.cpus, self.notifiers, self.faults, self.rounds, self.preemptions).hash(&mut hasher);
         (self.external_nmis, self.external_to, self.button_panics, self.machine_checks).hash(&mut hasher);
-        (self.early_ticks, self.leaps, self.turns).hash(&mut hasher);
+        (self.early_ticks, self.leaps, self.turns, self.firmware).hash(&mut hasher);
         let config = &self.config;
         (config.kexec as u8, config.stop as u8, config.final_action as u8).hash(&mut hasher);
-        (config.timeout_s, config.scale, config.cpu).hash(&mut hasher);
+        (config.timeout_s, config.scale, config.cpu, config.grace_ms).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -179,6 +207,7 @@ impl Scenario {
                 2 => Body::PanicsInNmi,
                 3 | 4 => Body::Starts,
                 5 => [Body::PanicsEarly, Body::Never][random.below(2) as usize],
+                6 | 7 => Body::Runs(Plan::random(&mut random)),
                 _ => Body::Works,
             };
         }
@@ -191,7 +220,7 @@ impl Scenario {
         scenario.config = random_config(&mut random, cpus);
         for _ in 0..random.below(5) {
             let class = Class::ALL[random.below(Class::ALL.len() as u64) as usize];
-            const DOES: [Does; 9] = [
+            const DOES: [Does; 16] = [
                 Does::Work,
                 Does::Talk,
                 Does::Skip,
@@ -201,8 +230,19 @@ impl Scenario {
                 Does::Spin,
                 Does::Hang,
                 Does::Slow,
+                Does::Enter(Which::Skip),
+                Does::Enter(Which::Steal),
+                Does::EnterAndPanic(Which::Steal),
+                Does::EnterTwice(Which::Steal),
+                Does::Lock(Which::Skip),
+                Does::Lock(Which::Never),
+                Does::Store,
             ];
-            scenario = scenario.notifier(class, DOES[random.below(9) as usize]);
+            let does = DOES[random.below(DOES.len() as u64) as usize];
+            scenario = scenario.notifier(class, does);
+        }
+        if random.once_in(3) {
+            random_holders(&mut random, &mut scenario);
         }
         scenario.faults = random_faults(&mut random, cpus);
         scenario.external_nmis = [0, 0, 1, 2][random.below(4) as usize];
@@ -212,6 +252,26 @@ impl Scenario {
         scenario.leaps = [0, 0, 1, 3][random.below(4) as usize];
         scenario
     }
+}
+
+/// A scenario that is about locks and firmware.
+fn random_holders(random: &mut Random, scenario: &mut Scenario) {
+    for body in scenario.cpus.iter_mut().filter(|body| matches!(body, Body::Works)) {
+        *body = Body::Runs(Plan::random(random));
+    }
+    if random.once_in(4) {
+        // Whoever panics first may hold locks of its own.
+        let ops = [Op::Take(Which::Steal), Op::Take(Which::Skip), Op::Panic];
+        scenario.cpus[0] = Body::Runs(Plan::new(&ops[random.below(2) as usize..]));
+    }
+    scenario.firmware = [Kind::Plain, Kind::Rtas, Kind::Strict, Kind::Runtime][random.below(4) as usize];
+    for _ in 0..random.below(3) {
+        let class = Class::ALL[random.below(Class::ALL.len() as u64) as usize];
+        let id = Id::ALL[random.below(Id::ALL.len() as u64) as usize];
+        *scenario = scenario.notifier(class, Does::Call(id));
+    }
+    scenario.config.grace_ms = [100, 100, 20][random.below(3) as usize];
+    scenario.rounds = 1 + random.below(2) as u8;
 }
 
 fn random_config(random: &mut Random, cpus: usize) -> Config {
@@ -238,6 +298,9 @@ fn random_faults(random: &mut Random, cpus: usize) -> Faults {
     }
     if random.once_in(8) {
         faults.in_nmi = one(random);
+    }
+    if random.once_in(16) {
+        faults.lost = one(random);
     }
     faults.no_nmi = random.once_in(24);
     faults.maskable_nmi = random.once_in(24);

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use corosensei::stack::{DefaultStack, Stack};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
+use hal::trap::Resume;
 use hal::sync::explore::{Access, Hooks, Operation, set_hooks};
 
 use crate::action::Action;
@@ -391,10 +392,12 @@ fn deliver(me: usize, action: Action) {
         }
         before
     });
-    trap::handle(action);
+    let resume = trap::handle(action);
     with(|world| {
         if let Some((interrupts, blocked, status, nesting)) = before {
             let it = &mut world.cpus[me];
+            // The frame that is returned to has a mask of its own.
+            let interrupts = interrupts && resume == Resume::AsItWas;
             (it.interrupts, it.nmi_blocked, it.status, it.nesting) = (interrupts, blocked, status, nesting);
         }
         // What is decided next is not decided inside the handler: a schedule must tell the two apart.
@@ -468,17 +471,17 @@ pub fn leave(end: End) -> ! {
     }
 }
 
-/// The last location that `look` touches.
+/// What `look` says, in a world that does not run, and the last location that it touches.
 ///
 /// # Safety
 /// `world` belongs to this host thread alone.
-pub(crate) unsafe fn location<T>(world: *mut World, look: impl FnOnce() -> T) -> Option<u32> {
+pub(crate) unsafe fn probe<T>(world: *mut World, look: impl FnOnce() -> T) -> (T, Option<u32>) {
     set_hooks(Hooks { before, after });
     install(world);
-    look();
+    let result = look();
     let id = with(|world| world.last).flatten();
     install(std::ptr::null_mut());
-    id
+    (result, id)
 }
 
 /// Runs one schedule of what `world` was reset for.

@@ -3,15 +3,21 @@
 use core_panic::Cause;
 use core_panic::stop::Signal;
 use crash_record::names::Rung;
+use hal::registers::Snapshot;
+
+use hal::CpuId;
+use hal::trap::Resume;
 
 use crate::action::Action;
 use crate::faults::What;
-use crate::registers;
-use crate::world::{World, machine, with};
+use crate::registers::{self, Regs};
+use crate::world::{World, current, machine, with};
 
-/// A signal arrived on the executing CPU.
-pub fn handle(action: Action) {
-    let snapshot = registers::snapshot();
+/// A signal arrived on the executing CPU. Returns how what it interrupted is resumed.
+pub fn handle(action: Action) -> Resume {
+    let nmi = matches!(action, Action::Nmi(_) | Action::External(_));
+    let lost = nmi && with(World::loses_context) == Some(true);
+    let snapshot = registers::taken(!lost);
     let panic = machine().panic();
     let before = with(|world| world.oracle.witness(world.current, snapshot.registers.number())).unwrap_or(0);
     let rung = match action {
@@ -22,16 +28,27 @@ pub fn handle(action: Action) {
         }
         _ => Rung::Nmi,
     };
-    let claimed = with(|world| world.oracle.owner.is_some()) == Some(true);
-    let signal = panic.on_signal(rung, &snapshot);
-    with(|world| world.returned(claimed, signal == Signal::Counted, before));
+    let signal = stop(rung, &snapshot, lost, before);
     if signal == Signal::NotOurs
         && matches!(action, Action::External(_))
         && with(|world| world.scenario.button_panics) == Some(true)
     {
         with(|world| world.oracle.witness(world.current, snapshot.registers.number()));
+        with(|world| world.dies());
         panic.enter(&Cause { reason: "nmi-button", message: &"somebody pressed it" }, &snapshot);
     }
+    let me = CpuId::new(current()).unwrap_or(CpuId::BOOT);
+    if machine().locks().pending(me) { Resume::Masked } else { Resume::AsItWas }
+}
+
+/// What the panic path makes of a signal, watched. `before`: what the oracle said of this CPU's registers.
+pub fn stop(rung: Rung, snapshot: &Snapshot<Regs>, lost: bool, before: u64) -> Signal {
+    let deferred = with(|world| world.signalled(lost)).flatten() == Some(true);
+    let claimed = with(|world| world.oracle.owner.is_some()) == Some(true);
+    let signal = machine().panic().on_signal(rung, snapshot);
+    let number = snapshot.registers.number();
+    with(|world| world.returned(claimed, deferred, signal, before, number));
+    signal
 }
 
 /// The executing CPU fails.

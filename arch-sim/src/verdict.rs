@@ -2,7 +2,7 @@
 //! truth about it.
 
 use core_panic::config::{FinalAction, KexecMode};
-use core_panic::order::{Action, ORDER, applies};
+use core_panic::order::{Action, ORDER, applies, grace_ms};
 use crash_record::layout::{header, slot};
 use crash_record::names::{CpuState, EntryKind, Outcome, Step};
 use crash_record::view::RecordView;
@@ -29,6 +29,10 @@ pub fn bound_ns(scenario: &Scenario) -> u64 {
         };
         bodies += count;
         total += count * spec.budget_ms;
+        if spec.action == Action::Stop {
+            // The answer to the second signal, and what comes before it.
+            total += grace_ms(spec, config) + 1_000;
+        }
     }
     // The links of the final chain, and the answer to a redirect.
     bodies += 2;
@@ -123,6 +127,7 @@ impl World {
             End::Halted => {
                 let wanted = self.scenario.config.final_action == FinalAction::Halt;
                 let chain = faults.no_firmware
+                    || self.oracle.firmware.refused
                     || ((faults.reboot_fails
                         || faults.reboot_only_on != 0
                         || broken(crate::faults::Call::Reboot)
@@ -141,11 +146,23 @@ impl World {
     fn reentries(&self) -> u32 {
         let injected = self.scenario.faults.injections.iter().flatten().count() as u32;
         let notifiers = self.scenario.notifiers.iter().flatten();
-        let bad =
-            notifiers.filter(|spec| matches!(spec.does, Does::Panic | Does::Fault | Does::Hang | Does::Spin));
+        let bad = notifiers.filter(|spec| {
+            matches!(
+                spec.does,
+                Does::Panic
+                    | Does::Fault
+                    | Does::Hang
+                    | Does::Spin
+                    | Does::Lock(_)
+                    | Does::EnterAndPanic(_)
+                    | Does::Call(_)
+            )
+        });
         // A leap is longer than any deadline at scale 1: what it hits is cut short.
         let leaps = u32::from(self.scenario.leaps);
-        injected + u32::from(self.scenario.machine_checks) + leaps + bad.count() as u32
+        // Each NMI from outside costs a CPU that loses its context a re-entry.
+        let lost = if self.scenario.faults.lost == 0 { 0 } else { u32::from(self.scenario.external_nmis) };
+        injected + u32::from(self.scenario.machine_checks) + leaps + lost + bad.count() as u32
     }
 
     fn judge_record(&mut self, end: End, view: &RecordView<'_>) {
@@ -182,7 +199,8 @@ impl World {
                 _ => {}
             }
         }
-        let quiet = self.scenario.machine_checks == 0 && self.scenario.faults.injections == [None; 3];
+        let faults = &self.scenario.faults;
+        let quiet = self.scenario.machine_checks == 0 && faults.injections == [None; 3] && faults.lost == 0;
         if reasons != 1 && (quiet || reasons > 1) {
             self.violation("P5", format_args!("{reasons} reasons in the record"));
         }
@@ -217,6 +235,7 @@ impl World {
             Ok(saved) => saved,
             Err(error) => return self.violation("P9", format_args!("{error}")),
         };
+        self.judge_held(number);
         let first = self.oracle.first[number];
         let torn = self.oracle.torn & bit != 0;
         if let Some(saved) = saved.filter(|saved| saved.sp != first && first != 0 && !torn) {
@@ -238,7 +257,7 @@ impl World {
         let wrong = match says {
             Some(CpuState::Parked) => !parked,
             // It may have answered late.
-            Some(CpuState::Missing) => false,
+            Some(CpuState::Missing | CpuState::Deferred) => false,
             Some(CpuState::Starting) => !matches!(self.scenario.cpus[number], Body::Never | Body::Starts),
             Some(CpuState::NeverOnline) => {
                 !matches!(self.scenario.cpus[number], Body::PanicsEarly | Body::Starts | Body::Never)
@@ -248,7 +267,8 @@ impl World {
         if wrong {
             self.violation("P5", format_args!("CPU {number}, parked: {parked}, the record says {says:?}"));
         }
-        if has(oracle.online_at_claim) && !parked && says != Some(CpuState::Missing) {
+        let unstopped = matches!(says, Some(CpuState::Missing | CpuState::Deferred));
+        if has(oracle.online_at_claim) && !parked && !unstopped {
             self.violation("P5", format_args!("CPU {number} was never stopped, the record says {says:?}"));
         }
     }

@@ -36,10 +36,12 @@ impl fmt::Display for Message {
     }
 }
 
-fn panics() -> ! {
+/// The executing CPU panics.
+pub fn panics() -> ! {
     let snapshot = registers::snapshot();
     with(|world| {
         world.oracle.witness(world.current, snapshot.registers.number());
+        world.dies();
         world.tell(|| "panics".into());
     });
     machine().panic().enter(&Cause { reason: "test", message: &Message }, &snapshot)
@@ -60,6 +62,11 @@ pub fn body(cpu: usize) {
     match what {
         Body::Absent | Body::Never => {}
         Body::Works => work(cpu),
+        Body::Runs(plan) => {
+            for _ in 0..with(|world| world.scenario.rounds).unwrap_or(0) {
+                plan.run();
+            }
+        }
         Body::Panics => panics(),
         Body::PanicsInNmi => {
             with(|world| world.me().nmi_blocked = true);
@@ -83,8 +90,7 @@ pub fn body(cpu: usize) {
             if panic.claimed() {
                 let snapshot = registers::snapshot();
                 let before = with(|world| world.oracle.witness(world.current, snapshot.registers.number()));
-                let _ = panic.on_signal(crash_record::names::Rung::Nmi, &snapshot);
-                with(|world| world.returned(true, true, before.unwrap_or(0)));
+                trap::stop(crash_record::names::Rung::Nmi, &snapshot, false, before.unwrap_or(0));
             }
             scheduler::relax();
         } else {

@@ -10,6 +10,7 @@ use crate::faults::{Call, Faults, What};
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::oracle::Oracle;
+use crate::plan::Device;
 use crate::random::mix;
 use crate::scenario::{Body, Scenario};
 
@@ -159,6 +160,8 @@ pub struct World {
     pub bound: u64,
     /// How it ended.
     pub end: Option<End>,
+    /// The console driver's device.
+    pub device: Device,
     /// What firmware keeps.
     pub store: crate::store::Content,
     /// Output.
@@ -237,6 +240,7 @@ impl World {
             preemptions_left: 0,
             bound: 0,
             end: None,
+            device: Device::default(),
             store: crate::store::Content::EMPTY,
             console: Vec::with_capacity(64 * 1024),
             timeline: None,
@@ -270,6 +274,7 @@ impl World {
         self.preemptions_left = scenario.preemptions.unwrap_or(u8::MAX);
         self.bound = crate::verdict::bound_ns(scenario);
         self.end = None;
+        self.device = Device::default();
         self.store = crate::store::Content::EMPTY;
         self.console.clear();
         self.oracle.reset();

@@ -7,6 +7,8 @@ use arch_sim::action::Schedule;
 use arch_sim::cases::{CASES, Status};
 use arch_sim::choose::Chooser;
 use arch_sim::explore::{self, Prey};
+use arch_sim::lock::Which;
+use arch_sim::plan::{Op, Plan};
 use arch_sim::replay::Lab;
 use arch_sim::scenario::{Body, Does, Scenario};
 use arch_sim::world::End;
@@ -77,6 +79,18 @@ fn every_schedule_of_a_cpu_that_starts() {
 #[test]
 fn every_schedule_with_an_nmi_at_every_point() {
     everything("2 CPUs, one panics, an NMI anywhere", &Scenario { external_nmis: 1, ..Scenario::new(2) });
+}
+
+/// The stop is deferred, and a second signal may come at any point: in the section, in its release, after it.
+#[test]
+fn every_schedule_of_a_critical_section_with_an_nmi_at_every_point() {
+    let ops = [Op::Take(Which::Skip), Op::Work(1), Op::Drop, Op::Work(1)];
+    let holder = Scenario::new(2).cpu(1, Body::Runs(Plan::new(&ops)));
+    everything("2 CPUs, one panics, one holds a lock", &holder);
+    let any = Scenario { external_nmis: 1, preemptions: Some(1), ..holder };
+    everything("2 CPUs, one panics, one holds a lock, an NMI anywhere, at most 1 preemption", &any);
+    let own = Scenario { external_to: Some(1), preemptions: Some(2), ..any };
+    everything("2 CPUs, one panics, one holds a lock, an NMI to that one, at most 2 preemptions", &own);
 }
 
 /// Three take bounds: on switches away from a CPU that could go on, and one poll of each waiting CPU per 10 ms.

@@ -5,7 +5,7 @@
 //! *Grace*: from a CPU's own "deferred" on, ended early when it parks. A second signal goes only to a CPU that
 //! has acknowledged the first: it parks where it is, and what it holds is orphaned.
 
-use crash_lock::{Parking, State};
+use crash_lock::Parking;
 use crash_record::layout::slot;
 use crash_record::names::{CpuState, Orphan, Rung, Step};
 use hal::nmi::Nmi;
@@ -18,15 +18,18 @@ use crate::report::Detail;
 use crate::sequence::{Cause, Panic};
 
 impl<P: Platform> Panic<'_, P> {
-    /// In the handler of a non-maskable signal: may this CPU return, to finish what it is in the middle of? Then
+    /// In the handler of a stop signal, which is a maskable one where a machine has no other: may this CPU return, to finish what it is in the middle of? Then
     /// what it did when the signal came is saved, and the drop of its last lock parks it.
     pub(crate) fn defers(&self, me: CpuId, rung: Rung, snapshot: &Snapshot<P::Registers>) -> bool {
-        let policy = self.config().stop == StopPolicy::Deferred && rung == Rung::Nmi;
+        let policy = self.config().stop == StopPolicy::Deferred;
         let held = self.locks.held(me);
         // A CPU that owned the panic once is no secondary in a critical section: it parks.
         let policy = policy && self.record.state(me) == CpuState::Online;
         if !policy || !snapshot.registers.resumable() || !self.locks.defer(me) {
             return false;
+        }
+        if rung == Rung::Ipi {
+            self.asked.fetch_or(1 << me.index(), Ordering::AcqRel);
         }
         self.record.set_slot(me, slot::HELD_FIRST, held.count());
         self.record.save_first(me, snapshot);
@@ -37,7 +40,9 @@ impl<P: Platform> Panic<'_, P> {
 
     /// Whether a signal to this CPU is one too many: it is deferred, and the owner has not ended that.
     pub(crate) fn goes_on(&self, me: CpuId) -> bool {
-        self.locks.state(me) == State::Deferred && self.record.slot(me, slot::OWNER_CUT_AT) == 0
+        // Not by what the owner thinks of this CPU: it may have given up on it.
+        let ended = self.locks.last_call() || self.record.slot(me, slot::OWNER_CUT_AT) != 0;
+        self.locks.pending(me) && !ended
     }
 
     /// For [`crash_lock::Kernel::park`]: a lock stops this CPU.
@@ -47,7 +52,12 @@ impl<P: Platform> Panic<'_, P> {
         self.platform.mask_interrupts();
         let me = self.platform.current();
         let deferred = self.record.slot(me, slot::DEFERRED_AT) != 0;
-        let rung = if deferred { Rung::Nmi } else { Rung::Lock };
+        let asked = self.asked.load(Ordering::Acquire) & (1 << me.index()) != 0;
+        let rung = match (deferred, asked) {
+            (false, _) => Rung::Lock,
+            (true, true) => Rung::Ipi,
+            (true, false) => Rung::Nmi,
+        };
         if let Some(owner) = self.claim.owner()
             && self.parking.load(Ordering::Acquire) & me.bit() == 0
         {

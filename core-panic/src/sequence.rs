@@ -94,7 +94,6 @@ pub struct Panic<'a, P: Platform> {
     pub(crate) platform: &'a P,
     pub(crate) record: &'a RecordArea,
     pub(crate) locks: &'static Domain,
-    authority: BindOnce<Authority>,
     pub(crate) claim: Claim,
     pub(crate) notifiers: &'a Registry,
     config: BindOnce<Config>,
@@ -104,7 +103,7 @@ pub struct Panic<'a, P: Platform> {
     place: AtomicU32,
     /// [`Place`] of the notifier started last in this step; 0 if none was.
     notifier: AtomicU32,
-    /// 1 while that notifier runs.
+    /// CPU + 1 of the owner that runs it, while it runs: an owner that was taken for dead may begin one more.
     notifying: AtomicU32,
     /// Notifiers of this step that failed.
     failures: AtomicU32,
@@ -116,6 +115,8 @@ pub struct Panic<'a, P: Platform> {
     stacks: Counts,
     /// CPUs, a bit each, that are on their way to the park loop or in it.
     pub(crate) parking: AtomicU32,
+    /// CPUs, a bit each, that a maskable signal deferred.
+    pub(crate) asked: AtomicU32,
     /// Re-entries since a step or a notifier started.
     depth: AtomicU32,
     /// Links of the final chain that were tried.
@@ -174,7 +175,6 @@ impl<'a, P: Platform> Panic<'a, P> {
             platform,
             record,
             locks,
-            authority: BindOnce::new(),
             claim: Claim::new(),
             notifiers,
             config: BindOnce::new(),
@@ -188,6 +188,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             entries: AtomicU32::new(0),
             stacks: Counts::new(),
             parking: AtomicU32::new(0),
+            asked: AtomicU32::new(0),
             depth: AtomicU32::new(0),
             links: AtomicU32::new(0),
             rulings: AtomicU32::new(0),
@@ -252,15 +253,11 @@ impl<'a, P: Platform> Panic<'a, P> {
     }
 
     /// Tells the locks something, by the right that the first to ask got. Nothing happens if that was not this
-    /// sequence: then nobody is deferred and no token is handed out.
+    /// sequence: then nobody is deferred and no token is handed out. Nothing is kept here: a re-entry in the
+    /// middle of this asks again.
     pub(crate) fn says(&self, what: impl FnOnce(&Authority)) {
-        if self.authority.get().is_none()
-            && let Some(authority) = self.locks.authority()
-        {
-            self.authority.bind(authority);
-        }
-        if let Some(authority) = self.authority.get() {
-            what(authority);
+        if let Some(authority) = self.locks.authority(core::ptr::from_ref(self).addr()) {
+            what(&authority);
         }
     }
 
@@ -334,7 +331,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             self.entry(me, EntryKind::Reentry, step, None, now, u64::from(depth), cause.reason.as_bytes());
             self.event(me, "reentry", &[("depth", &depth), ("step", &name), ("cause", &cause.reason)]);
         }
-        self.abandon(me, cause.reason);
+        self.abandon(me, me, cause.reason);
         // Last, because it is somebody else's code that formats it: if it fails, nothing is lost.
         if depth < SKIP_OPTIONAL_AT {
             self.watched(me, MESSAGE_MS, || {
@@ -363,14 +360,14 @@ impl<'a, P: Platform> Panic<'a, P> {
         let name = step.map_or("none", Step::name);
         self.event(me, "owner", &[("from", &from), ("why", &why), ("step", &name)]);
         if dead {
-            self.abandon(me, "owner-dead");
+            self.abandon(me, from, "owner-dead");
         }
     }
 
-    /// What was running has failed.
-    fn abandon(&self, me: CpuId, why: &str) {
+    /// What was running on `whose` has failed.
+    fn abandon(&self, me: CpuId, whose: CpuId, why: &str) {
         let ended = Ended::failed(format_args!("{why}"));
-        if self.notifying.swap(0, Ordering::AcqRel) == 1 {
+        if self.notifying.swap(0, Ordering::AcqRel) == whose.index() as u32 + 1 {
             let place = Place::from_word(self.notifier.load(Ordering::Acquire));
             self.end_notifier(me, place.map_or(usize::MAX, Place::number), &ended);
         } else if let Some(spec) = self.current()
@@ -505,9 +502,16 @@ impl<'a, P: Platform> Panic<'a, P> {
     /// Calls the notifiers of a class that have not been called yet.
     fn notify(&self, me: CpuId, class: Class, budget_ms: u64) -> Result<Detail, Detail> {
         loop {
-            let previous = Place::from_word(self.notifier.load(Ordering::Acquire));
-            let Some(place) = self.notifiers.after(class, previous) else { break };
-            self.notifier.store(place.word(), Ordering::Release);
+            let before = self.notifier.load(Ordering::Acquire);
+            let Some(place) = self.notifiers.after(class, Place::from_word(before)) else { break };
+            // Whoever lost the panic meanwhile begins nothing; and where that cannot be seen yet, one of the two
+            // begins it.
+            self.gate(me);
+            let won =
+                self.notifier.compare_exchange(before, place.word(), Ordering::AcqRel, Ordering::Acquire);
+            if won.is_err() {
+                continue;
+            }
             let number = place.number();
             let Some(notifier) = self.notifiers.notifier(number) else { continue };
             self.notifier_began.store(self.platform.now_ns(), Ordering::Release);
@@ -516,7 +520,7 @@ impl<'a, P: Platform> Panic<'a, P> {
                 self.end_notifier(me, number, &ended);
                 continue;
             }
-            self.notifying.store(1, Ordering::Release);
+            self.notifying.store(me.index() as u32 + 1, Ordering::Release);
             self.depth.store(0, Ordering::Release);
             let step = crash_lock::Step::new();
             let mut token = None;

@@ -124,7 +124,10 @@ impl<P: Platform> Panic<'_, P> {
     pub(crate) fn park(&self, me: CpuId, rung: Rung, snapshot: &Snapshot<P::Registers>) -> ! {
         self.parking.fetch_or(me.bit(), Ordering::AcqRel);
         self.record.save(me, rung, self.platform.now_ns(), snapshot);
-        self.note_held(me, rung, snapshot.registers.resumable());
+        // A fault in the park loop changes nothing about how this CPU came here.
+        if self.record.state(me) != CpuState::Parked {
+            self.note_held(me, rung, snapshot.registers.resumable());
+        }
         self.record.set_slot(me, slot::STATE, u64::from(CpuState::Parked.number()));
         self.locks.parked(me);
         self.stand_by(me);
@@ -162,8 +165,10 @@ impl<P: Platform> Panic<'_, P> {
                 self.wait(me, targets, self.config().deadline_ns(answer_ms));
             }
         }
+        let settled = self.settle(me, online);
+        // Not before: what is cut short in the middle is written down again.
         self.settled.store(1, Ordering::Release);
-        self.settle(me, online)
+        settled
     }
 
     /// A stop that was broken off has signalled whom it has signalled: those may still answer, and then
@@ -218,7 +223,8 @@ impl<P: Platform> Panic<'_, P> {
         if rung == Rung::Nmi && weakest == Some("maskable") {
             self.note(me, Step::Stop, format_args!("the NMI of this machine is maskable"));
         }
-        weakest.is_some()
+        // Who is deferred already has to be waited for, too.
+        weakest.is_some() || targets.iter().any(|cpu| self.record.state(cpu) == CpuState::Deferred)
     }
 
     /// Waits until all targets have parked, or their time to answer and what comes after it is over. A clock

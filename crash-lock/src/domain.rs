@@ -1,7 +1,7 @@
 //! What the CPUs of a kernel know of each other while a panic is under way, as far as locks care.
 
 use hal::CpuId;
-use hal::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, BindOnce, Ordering, signal_fence};
+use hal::sync::{AtomicU32, AtomicU64, AtomicUsize, BindOnce, Ordering, signal_fence};
 
 use crate::Sequence;
 use crate::held::{Held, List};
@@ -59,9 +59,10 @@ impl Cpu {
 pub struct Domain {
     /// 0 while there is no panic; else owner + 1 in the low half, the owner's generation in the high one.
     panic: AtomicU64,
-    /// Nobody is deferred any more.
-    last_call: AtomicBool,
-    taken: AtomicBool,
+    /// 1: nobody is deferred any more.
+    last_call: AtomicU32,
+    /// To whom the authority was given; 0: to nobody.
+    taken: AtomicUsize,
     sequence: BindOnce<Sequence>,
     cpus: [Cpu; hal::MAX_CPUS],
 }
@@ -73,8 +74,8 @@ impl Domain {
     pub fn new() -> Self {
         Domain {
             panic: AtomicU64::new(0),
-            last_call: AtomicBool::new(false),
-            taken: AtomicBool::new(false),
+            last_call: AtomicU32::new(0),
+            taken: AtomicUsize::new(0),
             sequence: BindOnce::new(),
             cpus: hal::each!(Cpu::new()),
         }
@@ -147,7 +148,7 @@ impl Domain {
         let it = self.cpu(me);
         // Also one that was given up on: it answers late, and does as the others.
         let first = matches!(self.state(me), State::Running | State::Missing);
-        if !first || self.last_call.load(Ordering::Acquire) || !self.held(me).any() {
+        if !first || self.last_call() || !self.held(me).any() {
             return false;
         }
         it.state.store(State::Deferred as u32, Ordering::Release);
@@ -174,14 +175,17 @@ impl Domain {
         it.blocked_by.store(by.index() as u32 + 1, Ordering::Release);
     }
 
-    /// Whether deferral is over.
-    pub(crate) fn last_call(&self) -> bool {
-        self.last_call.load(Ordering::Acquire)
+    /// Whether deferral is over: see [`Authority::last_call`].
+    pub fn last_call(&self) -> bool {
+        self.last_call.load(Ordering::Acquire) != 0
     }
 
-    /// What the panic sequence may do here. Given out once: to the sequence, at boot.
-    pub fn authority(&'static self) -> Option<Authority> {
-        (!self.taken.swap(true, Ordering::AcqRel)).then_some(Authority { domain: self })
+    /// What the panic sequence may do here. Given to the first who asks, and to that one again: a sequence which
+    /// is interrupted in the middle of its very first question has not lost it. `who` is an address of the
+    /// caller's own, and not 0.
+    pub fn authority(&'static self, who: usize) -> Option<Authority> {
+        let taken = self.taken.compare_exchange(0, who, Ordering::AcqRel, Ordering::Acquire);
+        (who != 0 && taken.map_or_else(|by| by == who, |_| true)).then_some(Authority { domain: self })
     }
 }
 
@@ -212,7 +216,7 @@ impl Authority {
 
     /// From here on nobody is deferred: a signal parks, and who waits for a lock parks.
     pub fn last_call(&self) {
-        self.domain.last_call.store(true, Ordering::Release);
+        self.domain.last_call.store(1, Ordering::Release);
     }
 
     /// A token for `step` on `me`, which must own the panic; `None` if it does not.

@@ -62,6 +62,9 @@ pub enum Block {
     Own(CpuId),
     /// The one for a call from a context that interrupted a call of this CPU.
     Emergency(CpuId),
+    /// One of [`SPARES`], for a call by the owner of a panic that has abandoned one: each of those may still have its
+    /// block read.
+    Spare(usize),
 }
 
 /// Why a call was not made.
@@ -106,9 +109,13 @@ unsafe impl Interruptible for Nothing {
     fn repair(&mut self, _: Found) {}
 }
 
-/// The most services that may be abandoned before no serialized one is called any more, which is one: a place for
-/// each re-entry of the owner would say no more.
-const MOST_ABANDONED: usize = 4;
+/// The most services that may be abandoned: no more of them are called after that, not even an exempt one, since
+/// nobody could tell that it was abandoned, too. Each is abandoned once, so a firmware with fewer exempt services
+/// never comes to this.
+const MOST_ABANDONED: usize = 8;
+
+/// How many argument blocks there are to be beyond those of the CPUs.
+pub const SPARES: usize = MOST_ABANDONED;
 
 /// Firmware: its lock, and who is inside.
 pub struct Firmware<K> {
@@ -217,22 +224,29 @@ impl<K: Kernel> Firmware<K> {
         body: impl FnOnce(Block) -> R,
     ) -> Result<R, Forbidden> {
         self.notice(me);
-        if self.abandoned.iter().any(|service| service.load(Ordering::Acquire) == S::NUMBER) {
+        if self.abandoned().any(|service| service == S::NUMBER) {
             return Err(Forbidden::Abandoned);
+        }
+        if self.abandoned().count() == MOST_ABANDONED {
+            return Err(Forbidden::Dirty);
         }
         let exempt = S::CLASS == Class::CriticalRegionExempt && self.strict.load(Ordering::Acquire) == 0;
         if exempt || S::CLASS == Class::Unserialized {
             return Ok(self.marked::<S, R>(me, body));
         }
-        if self.dirty() {
+        if self.abandoned().next().is_some() {
             return Err(Forbidden::Dirty);
         }
-        let beside = |cpu: CpuId| S::CLASS == Class::SelfReentrant && self.inside(cpu) == S::NUMBER;
-        let inside = |cpu: CpuId| Forbidden::Inside { cpu, service: self.inside(cpu) };
-        if let Some(cpu) = self.stuck(me).find(|cpu| !beside(*cpu)) {
-            return Err(inside(cpu));
+        let inside = |(cpu, service)| Forbidden::Inside { cpu, service };
+        // Everybody is looked at once: somebody who is stopped between two looks would be taken for borne.
+        let mut borne = false;
+        for (cpu, service) in self.stuck(me) {
+            if S::CLASS != Class::SelfReentrant || service != S::NUMBER {
+                return Err(inside((cpu, service)));
+            }
+            borne = true;
         }
-        if self.stuck(me).next().is_some() {
+        if borne {
             // Whoever is in there for good is in this very service; it bears that, and its lock with it.
             return Ok(self.marked::<S, R>(me, body));
         }
@@ -244,29 +258,31 @@ impl<K: Kernel> Firmware<K> {
         }
         // Who was on its way while this CPU waited may have been stopped inside since.
         let result = match self.stuck(me).next() {
-            Some(cpu) => Err(inside(cpu)),
+            Some(stuck) => Err(inside(stuck)),
             None => Ok(self.marked::<S, R>(me, body)),
         };
         drop(guard);
         result
     }
 
-    /// Whether a service was abandoned half-way.
-    fn dirty(&self) -> bool {
-        self.abandoned.iter().any(|service| service.load(Ordering::Acquire) != 0)
+    /// Services that were abandoned half-way.
+    fn abandoned(&self) -> impl Iterator<Item = u32> {
+        self.abandoned.iter().map(|service| service.load(Ordering::Acquire)).filter(|service| *service != 0)
     }
 
-    /// CPUs in firmware that will not come out, or cannot be told to.
-    fn stuck(&self, me: CpuId) -> impl Iterator<Item = CpuId> {
-        let gone = |cpu: &CpuId| matches!(K::domain().state(*cpu), State::Parked | State::Missing);
-        CpuId::all().filter(move |cpu| *cpu != me && self.inside(*cpu) != 0).filter(gone)
+    /// CPUs in firmware that will not come out, or cannot be told to, each with its service.
+    fn stuck(&self, me: CpuId) -> impl Iterator<Item = (CpuId, u32)> {
+        let gone = |cpu: CpuId| matches!(K::domain().state(cpu), State::Parked | State::Missing);
+        // First who is stopped, then where: the other way round it could go in and be stopped in between.
+        let others = CpuId::all().filter(move |cpu| *cpu != me && gone(*cpu));
+        others.map(|cpu| (cpu, self.inside(cpu))).filter(|(_, service)| *service != 0)
     }
 
     /// The owner begins a call. If it is marked, that is a call which it abandoned: the marker of one under way
     /// would be in the way of no call but a nested one, which an owner does not make.
     fn notice(&self, me: CpuId) {
         let Some(marker) = self.inside.get(me.index()) else { return };
-        let service = marker.swap(0, Ordering::AcqRel);
+        let service = marker.load(Ordering::Acquire);
         if service == 0 {
             return;
         }
@@ -276,15 +292,20 @@ impl<K: Kernel> Firmware<K> {
         if let Some(place) = self.abandoned.iter().find(free) {
             place.store(service, Ordering::Release);
         }
+        // Only now: a re-entry in between finds the one or the other.
+        marker.store(0, Ordering::Release);
     }
 
     /// Runs a call with the marker set.
     fn marked<S: Service, R>(&self, me: CpuId, body: impl FnOnce(Block) -> R) -> R {
         let Some(marker) = self.inside.get(me.index()) else { return body(Block::Own(me)) };
         let outer = marker.swap(S::NUMBER, Ordering::AcqRel);
-        let dirty = self.dirty();
-        // What firmware may still read or write belongs to the call that was cut off.
-        let block = if outer == 0 && !dirty { Block::Own(me) } else { Block::Emergency(me) };
+        // What firmware may still read or write belongs to the calls that were cut off.
+        let block = match self.abandoned().count().checked_sub(1) {
+            Some(spare) => Block::Spare(spare),
+            None if outer == 0 => Block::Own(me),
+            None => Block::Emergency(me),
+        };
         let result = body(block);
         marker.store(outer, Ordering::Release);
         result

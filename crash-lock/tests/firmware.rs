@@ -76,7 +76,7 @@ macro_rules! kernel {
         }
         #[allow(dead_code)]
         fn panics() -> Authority {
-            let authority = DOMAIN.authority().unwrap();
+            let authority = DOMAIN.authority(1).unwrap();
             ME.set(0);
             authority.own(cpu(0), 1);
             authority
@@ -177,7 +177,7 @@ fn what_was_abandoned_is_never_called_again_and_firmware_is_dirty() {
     assert_eq!(owner::<SetXive>(), Err(Forbidden::Abandoned));
     assert_eq!(owner::<IntOff>(), Err(Forbidden::Dirty));
     assert_eq!(owner::<Configure>(), Err(Forbidden::Dirty));
-    assert_eq!(owner::<Reboot>(), Ok(Block::Emergency(cpu(0))), "not the block of the call that was cut off");
+    assert_eq!(owner::<Reboot>(), Ok(Block::Spare(0)), "not the block of the call that was cut off");
 }
 
 #[test]

@@ -70,7 +70,7 @@ macro_rules! kernel {
         }
         #[allow(dead_code)]
         fn authority() -> Authority {
-            DOMAIN.authority().unwrap()
+            DOMAIN.authority(1).unwrap()
         }
     };
 }
@@ -316,7 +316,8 @@ fn only_the_owner_gets_a_token_and_only_one_sequence_hands_them_out() {
     authority.own(cpu(0), 1);
     assert!(authority.token(&step, cpu(1)).is_none());
     assert!(authority.token(&step, cpu(0)).is_some());
-    assert!(DOMAIN.authority().is_none(), "once");
+    assert!(DOMAIN.authority(2).is_none(), "it is another's");
+    assert!(DOMAIN.authority(1).is_some(), "whose first question was cut short asks again");
 }
 
 #[test]

@@ -22,7 +22,7 @@ simulate [--row R] --expect P [--median K]                 0 if a run breaks pro
                                                            after how many schedules, the median of K hunts
 simulate [--row R] --survey N                              counts violations by kind and goes on
 
-A seed is decimal, or hexadecimal after 0x. P is P1 to P9, or `row`: what a row wants beyond the promises.
+A seed is decimal, or hexadecimal after 0x. P is P1 to P10, or `row`: what a row wants beyond the promises.
 Exit codes: 0 as expected, 1 not, 2 usage.
 ";
 
@@ -86,7 +86,7 @@ fn checked(options: Options) -> Result<Options, String> {
     Ok(options)
 }
 
-const PROMISES: [&str; 9] = ["P1", "P2", "P3", "P5", "P6", "P7", "P8", "P9", "row"];
+const PROMISES: [&str; 11] = ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "row"];
 
 fn main() -> ExitCode {
     let options = match options().and_then(checked) {

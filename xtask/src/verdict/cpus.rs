@@ -65,7 +65,9 @@ pub fn states(name: &'static str, facts: &Facts) -> Check {
             .evidence
             .log
             .all(Stream::Panic, "stopped")
-            .find(|event| event.number("who") == Some(cpu as u64));
+            // What was cut short was said again.
+            .filter(|event| event.number("who") == Some(cpu as u64))
+            .last();
         match event.map(|event| event.text("state")) {
             Some(state) if state == by_owner => {}
             Some(state) => {
