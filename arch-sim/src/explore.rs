@@ -1,5 +1,6 @@
 //! Searches: everything, or as much as there is time for.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -181,6 +182,15 @@ pub fn seed_of(base: u64, number: u64) -> u64 {
     Random::new(base ^ number.wrapping_mul(0x2545_F491_4F6C_DD1D)).draw()
 }
 
+thread_local! {
+    static RUNNING: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
+}
+
+/// The hunt and the number of the run in it that this thread is at, for whoever reports a panic in there.
+pub fn running() -> Option<(u64, u64)> {
+    RUNNING.get()
+}
+
 /// Runs `runs` schedules from `base` on. `progress` is called now and then, and stops the hunt by false.
 pub fn hunt(
     lab: &mut Lab,
@@ -194,6 +204,7 @@ pub fn hunt(
     let start = Instant::now();
     let mut hunted = Hunted::default();
     for number in runs {
+        RUNNING.set(Some((base, number)));
         let seed = seed_of(base, number);
         let scenario = prey.scenario(seed);
         let world = lab.run(&scenario, chooser_of(seed));
@@ -214,6 +225,7 @@ pub fn hunt(
             }
         }
     }
+    RUNNING.set(None);
     hunted.took = start.elapsed();
     hunted.coverage = lab.world().coverage;
     hunted

@@ -45,6 +45,7 @@ pub fn is_capture() -> bool {
 const LOG_TAIL: usize = 12;
 
 /// A panic in the capture kernel: nothing is left to hand over to, so say so and end.
+#[inline(never)] // the image check ends here
 pub fn died(cause: &Cause<'_>) -> ! {
     // What died may have been in the middle of a line, with the console's lock.
     console::break_lock();

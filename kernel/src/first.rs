@@ -51,7 +51,7 @@ extern "Rust" fn mayday_main(boot: &'static BootInfo) -> ! {
         ],
     );
     let complain = |key: &str, problem: &ConfigError| {
-        console::line(format_args!("command line: {key}: {problem}; the default stands"));
+        console::line(format_args!("command line: {key}: {problem}; passed over"));
         events.event("config", &[("key", &key), ("problem", problem)]);
     };
     let mut options = Options::parse(boot.command_line, complain);

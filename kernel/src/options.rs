@@ -245,11 +245,11 @@ impl Options {
     }
 
     /// Reads a command line. What is unknown or malformed is handed to `complain` with the key and
-    /// the reason, and its default stands.
+    /// the reason, and changes nothing.
     pub fn parse(line: &str, mut complain: impl FnMut(&str, &ConfigError)) -> Options {
         let mut options = Options::default();
         for word in line.split_ascii_whitespace() {
-            let Some((key, value)) = word.split_once('=') else {
+            let Some((key, value)) = word.split_once('=').filter(|(key, _)| !key.is_empty()) else {
                 complain(shown(word), &ConfigError::Expected("key=value"));
                 continue;
             };
@@ -457,7 +457,7 @@ mod tests {
 
     #[test]
     fn complains_by_name_and_goes_on() {
-        let line = "run.nonce=xyz quiet test.cpu=99 panic.stop=politely test.panick=rust test.hold=3 \
+        let line = "run.nonce=xyz quiet =1 test.cpu=99 panic.stop=politely test.panick=rust test.hold=3 \
                     test.notifier=inform test.delay=+1 capture.record=12,13 test.panic=null";
         let (options, complaints) = parse(line);
         assert_eq!(
@@ -465,6 +465,7 @@ mod tests {
             [
                 "run.nonce: expected up to 16 hexadecimal digits",
                 "quiet: expected key=value",
+                "=1: expected key=value",
                 "test.cpu: expected a CPU number up to 15",
                 "panic.stop: expected deferred, nmi, ipi-nmi or linux",
                 "test.panick: no such key",

@@ -28,15 +28,22 @@ pub static LAST_BYTE: AtomicU32 = AtomicU32::new(0);
 /// Set when the bench may type its trigger.
 pub static ARMED: AtomicBool = AtomicBool::new(false);
 
+/// A panic that a scenario asks for.
+#[inline(never)] // the image check ends here
+#[track_caller]
+fn ordered(message: &str) -> ! {
+    panic!("{message}")
+}
+
 fn nmi(snapshot: &Snapshot<Registers>) {
     if nmis::taken(snapshot) || PANIC.on_signal(Rung::Nmi, snapshot) != Signal::NotOurs {
         return;
     }
     if NMI_PANICS.swap(false, Ordering::AcqRel) {
-        panic!("a panic inside an NMI handler");
+        ordered("a panic inside an NMI handler");
     }
     if options().trigger == Trigger::Button {
-        panic!("an NMI from outside");
+        ordered("an NMI from outside");
     }
 }
 
@@ -57,7 +64,7 @@ fn interrupt(_number: u32) {
 fn console_byte(byte: u8, _snapshot: &Snapshot<Registers>) {
     LAST_BYTE.store(u32::from(byte), Ordering::Release);
     if byte == b'!' && options().trigger == Trigger::Console && ARMED.swap(false, Ordering::AcqRel) {
-        panic!("a panic inside the console's receive interrupt");
+        ordered("a panic inside the console's receive interrupt");
     }
 }
 

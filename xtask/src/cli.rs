@@ -189,7 +189,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "S", default_value = "1")]
     pub seed: String,
     /// Random schedules to run
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub schedules: u64,
     /// Only this row of the list of failure modes
     #[arg(long, value_name = "R")]

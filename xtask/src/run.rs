@@ -224,7 +224,7 @@ fn repeat(workspace: &Workspace, plan: &Plan, kernel: &Path, args: &QemuArgs) ->
 /// Somebody typed the bare command.
 pub fn no_machine(workspace: &Workspace) -> Result<anyhow::Error> {
     let names = Machine::names(workspace)?;
-    let first = names.last().map(String::as_str).unwrap_or_default();
+    let Some(first) = names.last() else { return Ok(usage("machines/: there is no machine file")) };
     let names = names.join(", ");
     Ok(usage(format!(
         "which machine? There are: {names}. For example `cargo xtask qemu {first}`; `--list` shows more"

@@ -49,6 +49,12 @@ pub fn value_name<T: ValueEnum>(value: T) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
+/// Why a scenario does not run with this value of an axis.
+fn no_meaning<T: ValueEnum>(scenario: &str, axis: &str, value: T, known: &[T]) -> String {
+    let known: Vec<_> = known.iter().map(|known| value_name(known.clone())).collect();
+    format!("`{scenario}` has no meaning with --{axis} {}, only with {}", value_name(value), known.join(", "))
+}
+
 /// One file of `scenarios/`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -443,10 +449,10 @@ impl Scenario {
             return Some(format!("`{name}` needs {} CPUs, this run has {cpus}{reason}", self.cpus.minimum));
         }
         if !self.kexec.contains(&kexec) {
-            return Some(format!("`{name}` has no meaning with --kexec {}", value_name(kexec)));
+            return Some(no_meaning(name, "kexec", kexec, &self.kexec));
         }
         if !self.stop.contains(&stop) {
-            return Some(format!("`{name}` has no meaning with --stop {}", value_name(stop)));
+            return Some(no_meaning(name, "stop", stop, &self.stop));
         }
         None
     }

@@ -1,6 +1,7 @@
 //! `cargo xtask simulate`: the simulator as a child. It runs the same `core-panic` as a kernel, so this
 //! program does not link it (`dependency-direction`): what it is told is what anybody would type.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -55,17 +56,36 @@ fn arguments(args: &SimulateArgs) -> Vec<String> {
 
 /// `cargo xtask simulate`
 pub fn command(workspace: &Workspace, args: &SimulateArgs) -> Result<()> {
+    let status =
+        |mut command: Command| kill::status(&mut command).or_environment(|| "cannot run cargo".into());
+    if !status(simulator(workspace.root(), None, true))?.success() {
+        return Err(unexpected("the simulator could not be built"));
+    }
     let mut command = simulator(workspace.root(), None, false);
     command.args(arguments(args));
-    let status = kill::status(&mut command).or_environment(|| "cannot run cargo".into())?;
-    match status.code() {
-        Some(0) => Ok(()),
-        Some(1) => Err(unexpected("a promise was not kept; the line `again:` replays the run")),
-        Some(2) => Err(usage("the simulator does not take these arguments")),
-        Some(_) => Err(unexpected("the simulator could not be built")),
-        None => Err(environment("the simulator was killed")),
+    let status = status(command)?;
+    verdict(status.code(), status.signal())
+}
+
+/// What it means that the simulator ended so. One that panics is one that found something: what it runs
+/// panics in the same process.
+fn verdict(code: Option<i32>, signal: Option<i32>) -> Result<()> {
+    match (code, signal) {
+        (Some(0), _) => Ok(()),
+        (Some(1), _) => Err(unexpected("a promise was not kept; the line `again:` replays the run")),
+        (Some(2), _) => Err(usage("the simulator does not take these arguments")),
+        (Some(code), _) => Err(unexpected(format!("the simulator died: exit status {code}"))),
+        (None, Some(KILLED | TERMINATED)) => Err(environment("the simulator was killed")),
+        (None, signal) => {
+            let signal = signal.unwrap_or_default();
+            Err(unexpected(format!("the simulator died by signal {signal}, or what it runs panicked")))
+        }
     }
 }
+
+/// Signals that come from outside.
+const KILLED: i32 = 9;
+const TERMINATED: i32 = 15;
 
 #[cfg(test)]
 mod tests {
@@ -73,6 +93,19 @@ mod tests {
 
     fn words(args: SimulateArgs) -> String {
         arguments(&args).join(" ")
+    }
+
+    #[test]
+    fn a_simulator_that_dies_has_found_something() {
+        use crate::error::{Exit, class_of};
+        let class =
+            |code, signal| verdict(code, signal).map_or_else(|error| class_of(&error), |()| Exit::Usage);
+        assert!(verdict(Some(0), None).is_ok());
+        for (code, signal) in [(Some(1), None), (Some(101), None), (None, Some(6)), (None, Some(11))] {
+            assert_eq!(class(code, signal), Exit::Unexpected, "{code:?} {signal:?}");
+        }
+        assert_eq!(class(Some(2), None), Exit::Usage);
+        assert_eq!(class(None, Some(9)), Exit::Environment);
     }
 
     #[test]

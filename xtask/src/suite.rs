@@ -26,23 +26,26 @@ use matrix::Matrix;
 /// Virtual CPUs that may be busy for each CPU of this host, if nobody says otherwise.
 const VCPUS_PER_CPU: usize = 4;
 
+/// What runs once, whatever machines there are.
+const STAGES: [&str; 3] = ["host-tests", "models", "tidy"];
+
 /// `cargo xtask test`
 pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     let started = Instant::now();
     let wanted = |name: &str| args.filter.as_deref().is_none_or(|filter| name.contains(filter));
     let mut matrix = Matrix::new(workspace, args.full)?;
-    matrix.plans.retain(|plan| wanted(&plan.title()));
+    if let Some(filter) = &args.filter {
+        matrix.filter(filter);
+    }
     let machines = matrix.machines.clone();
     let images: Vec<_> =
         machines.iter().filter(|machine| wanted(&format!("{}/image", machine.name))).collect();
-    let stages = ["host-tests", "models", "tidy"].map(|name| (name, wanted(name)));
+    let stages = STAGES.map(|name| (name, wanted(name)));
     let emulated: Vec<_> = machines.iter().filter(|machine| wanted(&host::title(machine))).collect();
     let emulated = host::emulated(&emulated, &mut matrix.skipped)?;
-    if args.list {
-        list(&stages, &emulated, &images, &matrix);
-        return Ok(());
-    }
     if matrix.plans.is_empty()
+        && matrix.not_applicable.is_empty()
+        && matrix.skipped.is_empty()
         && images.is_empty()
         && emulated.is_empty()
         && stages.iter().all(|(_, wanted)| !wanted)
@@ -51,6 +54,10 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         return Err(usage(format!(
             "--filter {filter}: nothing has that in its name; --list shows the names"
         )));
+    }
+    if args.list {
+        list(&stages, &emulated, &images, &matrix);
+        return Ok(());
     }
     run::prepare_json(args.json.as_deref())?;
     // First of all: the checks below also look at what only a guest's toolchain can compile.
@@ -158,8 +165,8 @@ fn list(stages: &[(&str, bool)], emulated: &[&Machine], images: &[&Machine], mat
     for plan in &matrix.plans {
         say!("{}", plan.title());
     }
-    for reason in &matrix.not_applicable {
-        say!("{} {reason}", paint(YELLOW, "n/a"));
+    for (row, reason) in &matrix.not_applicable {
+        say!("{} {row}: {reason}", paint(YELLOW, "n/a"));
     }
     for reason in &matrix.skipped {
         say!("{} {reason}", paint(YELLOW, "skipped"));
@@ -277,6 +284,23 @@ impl Drop for Share<'_> {
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn continuous_integration_runs_all_of_it() {
+        let workspace = Workspace::at(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        let workflow = std::fs::read_to_string(workspace.root().join("ci/workflow.yml")).unwrap();
+        let steps =
+            workflow.lines().filter_map(|line| line.trim().strip_prefix("- run: cargo xtask test --filter "));
+        let filters: Vec<_> = steps.map(str::trim).collect();
+        let matrix = Matrix::new(&workspace, false).unwrap();
+        let machines = matrix.machines.iter();
+        let of_machines =
+            machines.flat_map(|machine| [format!("{}/image", machine.name), host::title(machine)]);
+        let all = STAGES.map(String::from).into_iter().chain(of_machines);
+        for name in all.chain(matrix.plans.iter().map(Plan::title)) {
+            assert!(filters.iter().any(|filter| name.contains(filter)), "no job runs {name}");
+        }
+    }
 
     #[test]
     fn the_budget_is_never_exceeded() {

@@ -49,6 +49,7 @@ fn refused_command_lines() {
         refused(&["qemu", "x", "--repeat", "0"]),
         refused(&["qemu", "x", "--timeout", "0"]),
         refused(&["setup", "--yes", "--check"]),
+        refused(&["simulate", "--schedules", "0"]),
     ];
     insta::assert_snapshot!(all.concat());
 }
@@ -120,6 +121,8 @@ fn values_that_do_not_fit() {
         planned(|args| args.memory = Some(50)),
         planned(|args| args.append = Some("x".repeat(500))),
         planned(|args| args.append = Some("a=\u{1b}[31m'b'\n".into())),
+        planned(|args| args.append = Some("panic.scale=2 panic.kexec=off".into())),
+        planned(|args| args.append = Some("run.nonce=0".into())),
         planned(|args| args.accel = "warp".into()),
         planned(|args| args.firmware = Some("bios".into())),
         planned(|args| args.kexec = Some(Kexec::Pre)),

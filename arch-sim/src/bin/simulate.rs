@@ -78,6 +78,14 @@ fn checked(options: Options) -> Result<Options, String> {
     if options.replay.is_some() && options.seed.is_none() && options.row.is_none() {
         return Err("--replay wants the --seed that was printed with it (or a --row)".into());
     }
+    // What is good after no run at all says nothing.
+    for (name, count) in
+        [("schedules", options.schedules), ("median", options.median), ("survey", options.survey)]
+    {
+        if count == Some(0) {
+            return Err(format!("--{name} 0: at least 1"));
+        }
+    }
     if let Some(promise) = &options.expect
         && !PROMISES.contains(&promise.as_str())
     {
@@ -89,6 +97,14 @@ fn checked(options: Options) -> Result<Options, String> {
 const PROMISES: [&str; 11] = ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "row"];
 
 fn main() -> ExitCode {
+    // A panic here is one of the code that is simulated, too, and ends the process.
+    let as_ever = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        as_ever(info);
+        if let Some((base, number)) = explore::running() {
+            eprintln!("it was run {number} of the hunt with --seed {base}, which comes to it again");
+        }
+    }));
     let options = match options().and_then(checked) {
         Ok(options) => options,
         Err(what) => {
@@ -221,7 +237,8 @@ fn hunt(prey: Prey, options: &Options) -> bool {
                 scope.spawn(move || {
                     use std::sync::atomic::Ordering::Relaxed;
                     let mut lab = Lab::new();
-                    let (from, to) = (runs * job / jobs, runs * (job + 1) / jobs);
+                    let share = |job: u64| (u128::from(runs) * u128::from(job) / u128::from(jobs)) as u64;
+                    let (from, to) = (share(job), share(job + 1));
                     let mut last = 0;
                     let hunted = explore::hunt(&mut lab, prey, base, from..to, |so_far| {
                         let total = done.fetch_add(so_far.runs - last, Relaxed) + so_far.runs - last;
@@ -238,7 +255,9 @@ fn hunt(prey: Prey, options: &Options) -> bool {
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_default()).collect()
+        // One that panicked has found something, and must not pass for one that found nothing.
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined.map(|hunted| hunted.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
     if shows {
         eprintln!();
@@ -248,7 +267,7 @@ fn hunt(prey: Prey, options: &Options) -> bool {
 
 fn bar(done: u64, all: u64, took: Duration) {
     const WIDTH: u64 = 30;
-    let full = (done * WIDTH / all.max(1)).min(WIDTH) as usize;
+    let full = (u128::from(done) * u128::from(WIDTH) / u128::from(all.max(1))).min(WIDTH.into()) as usize;
     let rate = done as f64 / took.as_secs_f64().max(1e-9);
     let left = (all - done.min(all)) as f64 / rate.max(1e-9);
     let line = "#".repeat(full) + &"-".repeat(WIDTH as usize - full);

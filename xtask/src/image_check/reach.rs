@@ -28,13 +28,29 @@ const ENTRIES: [&str; 3] = ["enter", "on_signal", "begin"];
 /// The crate whose functions these are.
 const SEQUENCE: &str = "core_panic";
 
+/// What is called through a pointer that boot stored, so that no reference leads from the caller to it: all functions
+/// of these paths are entries. The crates of the sequence are there as a whole. At least one function of each has to
+/// be there.
+const BY_POINTER: [&str; 4] = [
+    // The sequence, whoever calls it.
+    "core_panic::",
+    "crash_lock::",
+    // The handlers that a port's trap entries call.
+    "kernel::traps::",
+    // What locks do when a panic is under way.
+    "kernel::state::SEQUENCE::",
+];
+
 /// Functions that lead to code which is not the panic path's own, and which may panic: a re-entry is what they
 /// are for.
-const MAY_PANIC: [&str; 3] = [
+const MAY_PANIC: [&str; 5] = [
     // The message, formatted by the `Display` of whoever panicked.
     "core_panic::report::foreign",
-    // The faults that scenarios order.
+    // The faults and panics that scenarios order.
     "kernel::bench::go_wrong",
+    "kernel::traps::ordered",
+    // A panic of the second kernel, which has no sequence.
+    "kernel::capture::died",
     // Notifiers.
     "core_panic::notifier::Notifier>::notify",
 ];
@@ -64,6 +80,11 @@ pub fn findings(file: &ElfFile64<'_>, settings: &ImageCheck) -> Result<Vec<Findi
         .collect();
     let absent = settings.entries.iter().filter(|entry| graph.named(|name| name == **entry).next().is_none());
     found.extend(absent.map(|entry| finding(format!("there is no function `{entry}` to start from"))));
+    let missing = BY_POINTER.iter().filter(|path| graph.named(|name| is_below(name, path)).next().is_none());
+    found.extend(missing.map(|path| finding(format!("there is nothing of `{path}` to start from"))));
+    if settings.entries.is_empty() {
+        found.push(finding("`[image_check] entries` names no function that the trap entries call".into()));
+    }
     if graph.edges.is_empty() {
         found.push(finding("the image was linked without its relocations".into()));
     }
@@ -72,6 +93,7 @@ pub fn findings(file: &ElfFile64<'_>, settings: &ImageCheck) -> Result<Vec<Findi
     }
     let entry = |name: &str| {
         ENTRIES.iter().any(|entry| is_entry(name, entry))
+            || BY_POINTER.iter().any(|path| is_below(name, path))
             || settings.entries.iter().any(|entry| entry == name)
     };
     let ways = graph.ways(entry);
@@ -148,7 +170,8 @@ impl Graph {
     fn ways(&self, is_entry: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
         let mut before: BTreeMap<u64, Option<u64>> = BTreeMap::new();
         let mut queue = VecDeque::new();
-        for start in self.named(is_entry) {
+        let may_panic = |name: &str| MAY_PANIC.iter().any(|may| is_function(name, may));
+        for start in self.named(|name| is_entry(name) && !may_panic(name)) {
             before.insert(start, None);
             queue.push_back(start);
         }
@@ -165,7 +188,7 @@ impl Graph {
                     }
                     way.reverse();
                     ways.push(way);
-                } else if !MAY_PANIC.iter().any(|may| is_function(name, may)) && !before.contains_key(&to) {
+                } else if !may_panic(name) && !before.contains_key(&to) {
                     before.insert(to, Some(from));
                     queue.push_back(to);
                 }
@@ -188,6 +211,11 @@ fn is_entry(name: &str, entry: &str) -> bool {
     name.trim_start_matches('<').starts_with(SEQUENCE)
         && name.split("::").any(|part| part == entry)
         && without_types(name).ends_with(entry)
+}
+
+/// Whether a demangled name is something of this path: a function, a method of its types, a closure.
+fn is_below(name: &str, path: &str) -> bool {
+    name.trim_start_matches(['<', '&']).starts_with(path)
 }
 
 /// Whether a demangled name is this function, of any type.
@@ -308,6 +336,24 @@ mod tests {
         assert!(!is_entry("<crash_lock::lock::CrashLock<core_panic::X>>::enter", "enter"));
         assert!(!is_entry("<core_panic::sequence::Panic<kernel::bench::Bench>>::entry", "enter"));
         assert!(!is_entry("<core_panic::sequence::Panic<x>>::enter::inner", "enter"));
+    }
+
+    #[test]
+    fn what_only_a_pointer_leads_to_is_an_entry() {
+        for name in [
+            "<kernel::state::SEQUENCE::{closure#2} as core::ops::function::FnOnce<(&crash_lock::Ruling,)>>::call_once",
+            "kernel::traps::HANDLERS",
+            "<&core_panic::notifier::Registry as core::fmt::Debug>::fmt",
+            "<crash_lock::lock::CrashLock<kernel::X>>::enter",
+        ] {
+            assert!(BY_POINTER.iter().any(|path| is_below(name, path)), "{name}");
+        }
+        for name in ["kernel::first::first", "<kernel::bench::Bench as core_panic::Anything>::f"] {
+            assert!(!BY_POINTER.iter().any(|path| is_below(name, path)), "{name}");
+        }
+        // One that may panic does not become an entry by its path.
+        let names = ["kernel::traps::ordered", BOUNDS];
+        assert!(graph(&names, &[(0x1000, 0x1010)]).ways(|name| is_below(name, "kernel::traps::")).is_empty());
     }
 
     #[test]

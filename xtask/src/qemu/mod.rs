@@ -34,12 +34,36 @@ pub struct Evidence {
     pub inspections: Vec<inspect::Inspection>,
     /// What went wrong in looking, if something did.
     pub inspection_problems: Vec<String>,
+    /// What became of each of the scenario's inputs.
+    pub inputs: Vec<Input>,
     /// The file behind the firmware store, if the run had one.
     pub store: Option<crate::store::File>,
     /// What the emulator said on its standard error.
     pub stderr: String,
     /// Wall time.
     pub wall: Duration,
+}
+
+/// One `[[input]]` of a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The event that it waits for.
+    pub after: String,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Its event did not come.
+    Waits,
+    /// It was given to the emulator, which did not object.
+    Given,
+    /// A QMP command with this number, which was not answered.
+    Asked(u64),
+    /// The emulator's objection.
+    Refused(String),
 }
 
 /// How the emulator's life ended.

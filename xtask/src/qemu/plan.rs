@@ -15,6 +15,15 @@ use crate::scenario::{Expect, Kexec, Scenario, Stop, value_name};
 /// Guest milliseconds that the kernel waits at `hold` for the runner, should the runner be gone.
 const HOLD_MS: u32 = 60_000;
 
+/// Keys of the kernel command line that the runner sets itself, and with which option. What comes later wins in
+/// the kernel, and the verdict would be about another run than its title says.
+const OWN_KEYS: [(&str, &str); 4] = [
+    ("run.nonce", "no option: it is another one each time"),
+    ("run.hold", "no option: the runner looks into the guest there"),
+    ("panic.kexec", "--kexec"),
+    ("panic.stop", "--stop"),
+];
+
 /// One run, ready to be started once there is a kernel.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -76,6 +85,12 @@ impl Plan {
                 "--memory {memory}: {name} takes multiples of {step} MiB, such as {}",
                 (memory / step * step).max(minimum)
             )));
+        }
+        let words = args.append.iter().flat_map(|append| append.split_ascii_whitespace());
+        for key in words.filter_map(|word| Some(word.split_once('=')?.0)) {
+            if let Some((_, option)) = OWN_KEYS.iter().find(|(own, _)| *own == key) {
+                return Err(usage(format!("--append {key}=…: the runner sets this itself ({option})")));
+            }
         }
         let accel = pick_accel(&machine, &args.accel)?.clone();
         let firmware = match &args.firmware {

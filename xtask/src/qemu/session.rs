@@ -18,9 +18,10 @@ use super::inspect::{Inspection, Target};
 use super::kill::Leash;
 use super::plan::Plan;
 use super::qmp::{Message, Qmp};
-use super::{Ended, Evidence, Observer};
+use super::{Ended, Evidence, Fate, Input as Given, Observer};
 use crate::error::{Classed, environment};
 use crate::events::{Event, EventLog};
+use crate::scenario;
 
 /// How long a QMP command may take: the emulator's main loop shares two busy cores.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -51,7 +52,7 @@ pub struct Session<'a> {
     pub(super) holding: bool,
     stopped: Option<String>,
     hold_due: Option<Event>,
-    done_inputs: Vec<bool>,
+    given: Vec<Given>,
     debugging: bool,
     log: EventLog,
     console: Vec<String>,
@@ -83,10 +84,15 @@ pub fn run(
         shutdowns: session.shutdowns,
         inspections: session.inspections,
         inspection_problems: session.inspection_problems,
+        inputs: session.given,
         store: None,
         stderr: String::from_utf8_lossy(&stderr).into_owned(),
         wall: session.started.elapsed(),
     })
+}
+
+fn waits(input: &scenario::Input) -> Given {
+    Given { after: input.after.clone(), fate: Fate::Waits }
 }
 
 impl<'a> Session<'a> {
@@ -119,7 +125,7 @@ impl<'a> Session<'a> {
             holding: false,
             stopped: None,
             hold_due: None,
-            done_inputs: vec![false; plan.scenario.input.len()],
+            given: plan.scenario.input.iter().map(waits).collect(),
             debugging,
             log: EventLog::default(),
             console: Vec::new(),
@@ -231,8 +237,19 @@ impl<'a> Session<'a> {
             }
             Input::Qmp(Message::Event { name, data }) => self.monitor_event(&name, &data),
             Input::Qmp(Message::Closed) => self.qmp_open = false,
-            Input::Qmp(_) => {}
+            Input::Qmp(Message::Answer { id, result }) => self.answered(id, result),
+            Input::Qmp(Message::Greeting) => {}
         }
+    }
+
+    /// The answer to an input. The monitor for people is silent when it has done what it was told.
+    fn answered(&mut self, id: u64, result: std::result::Result<Value, String>) {
+        let Some(given) = self.given.iter_mut().find(|given| given.fate == Fate::Asked(id)) else { return };
+        let objection = match &result {
+            Ok(value) => value.as_str().map_or("", str::trim),
+            Err(error) => error.as_str(),
+        };
+        given.fate = if objection.is_empty() { Fate::Given } else { Fate::Refused(objection.to_owned()) };
     }
 
     fn monitor_event(&mut self, name: &str, data: &Value) {
@@ -260,24 +277,25 @@ impl<'a> Session<'a> {
     }
 
     fn react(&mut self, event: Event) {
-        for number in 0..self.done_inputs.len() {
+        for number in 0..self.given.len() {
             let input = &self.plan.scenario.input[number];
-            if self.done_inputs[number] || !event.is(&input.after) {
+            if self.given[number].fate != Fate::Waits || !event.is(&input.after) {
                 continue;
             }
-            self.done_inputs[number] = true;
+            let mut fate = Fate::Given;
             if let Some(text) = &input.send {
                 self.observer.note(self.started.elapsed(), &format!("typing {text:?}"));
                 self.type_bytes(text.as_bytes());
             }
             if let Some(command) = &input.qmp {
                 self.observer.note(self.started.elapsed(), &format!("QMP {command}"));
-                self.command(command, Value::Null);
+                fate = self.command(command, Value::Null);
             }
             if let Some(line) = &input.monitor {
                 self.observer.note(self.started.elapsed(), &format!("monitor: {line}"));
-                self.command("human-monitor-command", json!({ "command-line": line }));
+                fate = self.command("human-monitor-command", json!({ "command-line": line }));
             }
+            self.given[number].fate = fate;
         }
         if event.is("final") && self.plan.ending.stays {
             self.stay_until = Some(Instant::now() + STAY);
@@ -309,9 +327,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn command(&mut self, command: &str, arguments: Value) {
+    fn command(&mut self, command: &str, arguments: Value) -> Fate {
         // An emulator that is gone is noticed by its exit.
-        let _ = self.qmp.send(command, arguments);
+        self.qmp.send(command, arguments).map_or(Fate::Waits, Fate::Asked)
     }
 
     /// The run's folder.

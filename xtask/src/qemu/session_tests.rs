@@ -33,6 +33,7 @@ answer() { # reads one command, and answers it
       head -c "$size" /dev/zero > "$file"
       say "{\"return\": {}, \"id\": $id}";;
     human-monitor-command) say "{\"return\": \"CPU#0\\r\\nPC=1\\r\\n\", \"id\": $id}";;
+    no-such) say "{\"error\": {\"desc\": \"no such command\"}, \"id\": $id}";;
     *) say "{\"return\": {}, \"id\": $id}";;
   esac
 }
@@ -193,6 +194,19 @@ fn input_is_typed_once_after_its_event() {
     let (_root, evidence) = play(&script, "[[input]]\nafter = \"boot/ready\"\nsend = \"!\"");
     let console = evidence.unwrap().console.join("\n");
     assert!(console.contains("got !") && console.contains("nothing more"), "{console}");
+}
+
+#[test]
+fn an_input_that_is_refused_or_never_given_is_known() {
+    let script = format!(
+        "{}until_command no-such; until_command human-monitor-command; exit 33",
+        event(Stream::Boot, 0, "ready")
+    );
+    let inputs = ["boot/ready\"\nqmp = \"no-such", "boot/ready\"\nmonitor = \"x", "boot/never\"\nsend = \"x"];
+    let inputs = inputs.map(|input| format!("[[input]]\nafter = \"{input}\"\n")).concat();
+    let evidence = play(&script, &inputs).1.unwrap();
+    let fates: Vec<_> = evidence.inputs.into_iter().map(|input| input.fate).collect();
+    assert!(matches!(&fates[..], [Fate::Refused(_), Fate::Refused(_), Fate::Waits]), "{fates:?}");
 }
 
 #[test]

@@ -20,8 +20,8 @@ pub struct Matrix {
     pub machines: Vec<Machine>,
     /// What can be run.
     pub plans: Vec<Plan>,
-    /// What has no meaning, and why.
-    pub not_applicable: Vec<String>,
+    /// What has no meaning, and why: `machine/scenario`, the reason.
+    pub not_applicable: Vec<(String, String)>,
     /// What cannot be run here, and why.
     pub skipped: Vec<String>,
 }
@@ -46,6 +46,14 @@ impl Matrix {
             }
         }
         Ok(matrix)
+    }
+
+    /// Keeps what has this text in its name. A row that has no meaning has no whole name: it stays if the text is
+    /// in its beginning, or goes on where that ends.
+    pub fn filter(&mut self, text: &str) {
+        self.plans.retain(|plan| plan.title().contains(text));
+        self.not_applicable.retain(|(start, _)| start.contains(text) || text.starts_with(start.as_str()));
+        self.skipped.retain(|row| row.contains(text));
     }
 
     fn rows(&mut self, machine: &Machine, scenario: &Scenario, number: usize, full: bool) -> Result<()> {
@@ -104,9 +112,9 @@ impl Matrix {
         match Plan::make(machine.clone(), scenario.clone(), args)? {
             Planned::Run(plan) => self.plans.push(*plan),
             Planned::NotApplicable(reason) => {
-                let reason = format!("{}: {reason}", machine.name);
-                if !self.not_applicable.contains(&reason) {
-                    self.not_applicable.push(reason);
+                let row = (format!("{}/{}", machine.name, scenario.name), reason);
+                if !self.not_applicable.contains(&row) {
+                    self.not_applicable.push(row);
                 }
             }
         }
@@ -127,6 +135,23 @@ mod tests {
 
     fn matrix(full: bool) -> Matrix {
         Matrix::new(&Workspace::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..")), full).unwrap()
+    }
+
+    #[test]
+    fn a_filter_is_one_for_rows_without_a_meaning_too() {
+        let kept = |text: &str| {
+            let mut matrix = matrix(false);
+            matrix.filter(text);
+            let names = matrix.not_applicable.iter().map(|(start, _)| start.clone());
+            (matrix.plans.len(), names.collect::<BTreeSet<_>>())
+        };
+        assert_eq!(kept("no such row"), (0, BTreeSet::new()));
+        let all = kept("");
+        let (plans, names) = kept("/deaf/kexec-post");
+        assert!(plans > 0 && names.is_empty(), "{names:?}");
+        let start = all.1.first().unwrap();
+        assert_eq!(kept(start).1, BTreeSet::from([start.clone()]));
+        assert_eq!(kept(&format!("{start}/kexec-post")).1, BTreeSet::from([start.clone()]));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 pub mod cpus;
 mod firmware;
+mod inputs;
 mod jump;
 mod locks;
 mod record;
@@ -195,9 +196,10 @@ pub const NAMES: [&str; CHECKS.len()] = {
 
 type Judge = fn(&'static str, &Facts) -> Check;
 
-const CHECKS: [(&str, Judge); 26] = [
+const CHECKS: [(&str, Judge); 27] = [
     ("events", stream::events),
     ("ending", stream::ending),
+    ("inputs", inputs::inputs),
     ("config", stream::config),
     ("nonce", stream::nonce),
     ("claim", stream::claim),

@@ -12,6 +12,7 @@ use crash_record::layout::{self, header, slot};
 use crash_record::names::{CpuState, EntryKind, Outcome as StepOutcome, Ruling, Rung, Step};
 
 use super::*;
+use crate::qemu::Fate;
 use crate::qemu::inspect::FirmwareState;
 use fixture::{Record, Run, WORK};
 
@@ -61,6 +62,17 @@ fn rulings() {
     red(|run| run.spoil(|record| record.ruling(4, "a beside b", Ruling::Dirty, 2)), &["rulings"]);
     red(|run| run.spoil(|record| record.ruling(4, "a", Ruling::Inside, 1)), &["rulings"]);
     red(|run| run.say("pass", "rulings", "0"), &["record-vs-capture"]);
+}
+
+#[test]
+fn inputs() {
+    red(|run| run.inputs[0].fate = Fate::Waits, &["inputs"]);
+    red(|run| run.inputs[0].fate = Fate::Refused("no such command".into()), &["inputs"]);
+    let mut run = Run::good().without_capture();
+    run.inputs[1].fate = Fate::Waits;
+    only(&run, &[]);
+    run.inputs[0].fate = Fate::Waits;
+    only(&run, &["inputs"]);
 }
 
 #[test]

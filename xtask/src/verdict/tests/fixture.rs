@@ -13,6 +13,7 @@ use crash_record::store::StoreEntry;
 use crate::events::EventLog;
 use crate::explain::Bound;
 use crate::qemu::inspect::{FirmwareState, StackUse};
+use crate::qemu::{Fate, Input};
 use crate::scenario::{Kexec, Scenario};
 use crate::store::{Before, File, tests::records};
 use crate::verdict::*;
@@ -217,6 +218,8 @@ pub struct Run {
     pub kexec: Kexec,
     pub held: bool,
     pub problems: Vec<String>,
+    /// What became of the scenario's inputs.
+    pub inputs: Vec<Input>,
     pub symbols: Vec<(&'static str, u64)>,
     pub scenario: String,
     pub store: Option<File>,
@@ -311,6 +314,9 @@ impl Run {
             kexec: Kexec::Post,
             held: true,
             problems: Vec::new(),
+            inputs: ["boot/ready", "capture/listen"]
+                .map(|after| Input { after: after.into(), fate: Fate::Given })
+                .into(),
             symbols: vec![
                 ("__image_start", 0x1000),
                 ("__image_end", 0x9000),
@@ -407,6 +413,7 @@ impl Run {
             shutdowns: self.shutdowns.clone(),
             inspections: if self.held { vec![inspection] } else { Vec::new() },
             inspection_problems: self.problems.clone(),
+            inputs: self.inputs.clone(),
             store: self.store.clone(),
             stderr: String::new(),
             wall: Duration::from_secs(1),
