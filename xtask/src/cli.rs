@@ -185,9 +185,9 @@ pub struct ExplainArgs {
 /// `cargo xtask simulate`
 #[derive(Clone, Debug, Default, Args)]
 pub struct SimulateArgs {
-    /// Where the random numbers start: decimal, or hexadecimal after 0x
-    #[arg(long, value_name = "S", default_value = "1")]
-    pub seed: String,
+    /// Where the random numbers start: decimal, or hexadecimal after 0x (default: 1)
+    #[arg(long, value_name = "S")]
+    pub seed: Option<String>,
     /// Random schedules to run
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub schedules: u64,

@@ -34,8 +34,8 @@ fn arguments(args: &SimulateArgs) -> Vec<String> {
     if args.rows {
         return vec!["--rows".into()];
     }
-    if !args.exhaustive {
-        option("seed", &args.seed);
+    if let Some(seed) = args.seed.as_ref().filter(|_| !args.exhaustive) {
+        option("seed", seed);
     }
     match &args.replay {
         Some(choices) => option("replay", choices),
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn arguments_are_handed_on() {
-        let args = SimulateArgs { seed: "0x5".into(), schedules: 7, ..SimulateArgs::default() };
+        let args = SimulateArgs { seed: Some("0x5".into()), schedules: 7, ..SimulateArgs::default() };
         assert_eq!(words(args.clone()), "--seed 0x5 --schedules 7");
         let row = SimulateArgs { row: Some("28b".into()), jobs: Some(1), ..args.clone() };
         assert_eq!(words(row), "--seed 0x5 --schedules 7 --row 28b --jobs 1");

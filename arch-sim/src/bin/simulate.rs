@@ -134,7 +134,13 @@ fn main() -> ExitCode {
     } else if let Some(count) = options.survey {
         survey(prey, options.seed.unwrap_or(1), count)
     } else if let Some(schedule) = &options.replay {
-        again(prey, options.seed.unwrap_or(1), schedule)
+        match again(prey, options.seed.unwrap_or(1), schedule) {
+            Some(good) => good,
+            None => {
+                eprintln!("this is not a schedule of this scenario, or not of this version of the code");
+                return ExitCode::from(2);
+            }
+        }
     } else if let Some(promise) = &options.expect {
         expect(prey, &options, promise)
     } else {
@@ -189,15 +195,13 @@ fn expect(prey: Prey, options: &Options, promise: &str) -> bool {
     median != u64::MAX
 }
 
-fn again(prey: Prey, seed: u64, schedule: &Schedule) -> bool {
+/// Whether the run kept what it should; `None` if there is no such run.
+fn again(prey: Prey, seed: u64, schedule: &Schedule) -> Option<bool> {
     let mut lab = Lab::new();
     explore::prepare(&mut lab, prey);
     print!("{}", explore::explain(&mut lab, prey, seed, schedule));
     let outcome = lab.outcome();
-    if outcome.end == End::Abandoned {
-        println!("this is not a schedule of this scenario, or not of this version of the code");
-    }
-    outcome.violations.is_empty() && outcome.end != End::Abandoned
+    (outcome.end != End::Abandoned).then_some(outcome.violations.is_empty())
 }
 
 fn survey(prey: Prey, base: u64, count: u64) -> bool {
@@ -225,7 +229,7 @@ fn hunt(prey: Prey, options: &Options) -> bool {
     let base = options.seed.unwrap_or(1);
     let runs = options.schedules.unwrap_or(100_000);
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let jobs = options.jobs.unwrap_or(cores).clamp(1, 64);
+    let jobs = options.jobs.unwrap_or(cores).min(runs).clamp(1, 64);
     let start = Instant::now();
     let done = std::sync::atomic::AtomicU64::new(0);
     let stop = std::sync::atomic::AtomicBool::new(false);
