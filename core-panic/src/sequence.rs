@@ -314,8 +314,7 @@ impl<'a, P: Platform> Panic<'a, P> {
 
     fn reentry(&self, me: CpuId, cause: &Cause<'_>, snapshot: &Snapshot<P::Registers>) {
         let depth = self.depth.fetch_add(1, Ordering::AcqRel).saturating_add(1);
-        let shot = self.deadline.now();
-        self.deadline.settle(shot.generation, State::Done);
+        self.over(me, self.deadline.now().generation, State::Done);
         if depth >= HALT_AT {
             loop {
                 self.platform.park_wait();
@@ -354,8 +353,7 @@ impl<'a, P: Platform> Panic<'a, P> {
         self.record.set_slot(me, slot::OWNER_STATE, u64::from(CpuState::Owner.number()));
         let why = if dead { "takeover" } else { "redirect" };
         if dead {
-            let generation = self.deadline.now().generation;
-            self.deadline.settle(generation, State::Done);
+            self.deadline.bury(self.deadline.now().generation, State::Done);
             self.record.set_slot(from, slot::OWNER_STATE, u64::from(CpuState::Missing.number()));
             self.says(|authority| authority.missing(from));
             self.print(b"\n");
