@@ -377,14 +377,12 @@ impl World {
         let (flags, gained) = (new >> 32, (new & !old) >> 32);
         let owner = (new as u32).wrapping_sub(1);
         let before = self.oracle.owner;
+        let moved = before.is_some_and(|before| before as u32 != owner);
         self.oracle.word = new;
         let good = match before {
             None => old == 0 && flags == 0 && owner as usize == me,
-            Some(before) => {
-                let moved = before as u32 != owner;
-                let lost = (old & !new) >> 32;
-                lost == 0 && (gained == 1 || (gained == 2 && moved)) && owner as usize == me
-            }
+            // An owner may take either right out of the others' hands, by an exchange with itself.
+            Some(_) => (old & !new) >> 32 == 0 && matches!(gained, 1 | 2) && owner as usize == me,
         };
         if !good || owner as usize >= MAX_CPUS {
             return self.violation("P1", format_args!("panic_cpu goes from {old:#x} to {new:#x}"));
@@ -395,7 +393,7 @@ impl World {
         if gained == 1 {
             self.oracle.redirected = true;
         }
-        if gained == 2 {
+        if gained == 2 && moved {
             self.oracle.taken_over = true;
             if self.oracle.acknowledged & 1 << me == 0 || self.oracle.shots[me] < 2 {
                 self.violation("P1", format_args!("CPU {me} takes over without two shots"));

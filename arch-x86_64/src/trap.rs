@@ -82,7 +82,7 @@ mod metal {
     use crate::platform::PORT;
     use crate::registers::{Registers, Segments};
     use crate::stack::{self, Kind};
-    use crate::{apic, console};
+    use crate::{apic, console, cpu};
     use core::fmt::Write;
     use core::sync::atomic::{
         AtomicPtr, AtomicU32, AtomicU64,
@@ -233,6 +233,12 @@ mod metal {
         let address = if matches!(vector, 8 | 14) { Cr2::read_raw() } else { 0 };
         let in_guard = stack::place_of(address).is_some_and(|place| place.guard);
         let fault = classify(vector, frame.error_code(), address, in_guard, opcode(frame.pc()));
+        if vector == 18 {
+            // Before anything else, since whoever only parks here never says that its machine check is over, and
+            // the next one on this CPU would reset the machine. One that comes from here on starts at the top of
+            // this stack again, which is free then: no handler of a fault comes back.
+            cpu::end_machine_check();
+        }
         if let Some(handlers) = handlers() {
             (handlers.fault)(&fault, &snapshot(frame));
         }
@@ -244,7 +250,7 @@ mod metal {
             frame.sp(),
             frame.error_code(),
         );
-        crate::cpu::end_run()
+        cpu::end_run()
     }
 
     /// A word to jump into: data, so executing it faults.

@@ -17,7 +17,7 @@ use hal::sync::{AtomicU64, Ordering, fence};
 
 /// Set in the word once ownership was moved, or could have been, by a redirect.
 const REDIRECTED: u64 = 1 << 32;
-/// Set in the word once ownership was taken from a dead owner.
+/// Set in the word once ownership was taken from a dead owner, or an owner that was taken for dead has kept it.
 const TAKEN_OVER: u64 = 1 << 33;
 
 /// The word `panic_cpu`.
@@ -100,6 +100,12 @@ impl Claim {
         self.pass_on(from, to, TAKEN_OVER)
     }
 
+    /// The owner `me` was taken for dead and is not: from here on nobody takes the panic from it. False if
+    /// somebody has.
+    pub fn outlive(&self, me: CpuId) -> bool {
+        self.pass_on(me, me, TAKEN_OVER) || self.owner() == Some(me)
+    }
+
     /// The owner, if there is a panic.
     pub fn owner(&self) -> Option<CpuId> {
         owner_of(self.word.load(Ordering::Acquire))
@@ -139,6 +145,16 @@ mod tests {
     }
 
     #[test]
+    fn who_outlives_its_death_keeps_the_panic() {
+        let claim = Claim::new();
+        let (zero, one) = (CpuId::BOOT, CpuId::new(1).unwrap());
+        claim.enter(zero);
+        assert!(claim.outlive(zero) && claim.outlive(zero));
+        assert!(!claim.take_over(zero, one));
+        assert_eq!(claim.owner(), Some(zero));
+    }
+
+    #[test]
     fn it_moves_once_each_way() {
         let claim = Claim::new();
         let [zero, one, two] = [0, 1, 2].map(|cpu| CpuId::new(cpu).unwrap());
@@ -150,6 +166,7 @@ mod tests {
         assert!(!claim.redirect(one, two), "once");
         assert!(claim.take_over(one, two));
         assert!(!claim.take_over(two, zero), "once");
+        assert!(claim.outlive(two) && !claim.outlive(one));
         assert_eq!(claim.owner(), Some(two));
     }
 }

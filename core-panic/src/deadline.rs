@@ -34,8 +34,8 @@ pub enum State {
     Done,
     /// Nobody may fire any more: the owner is about to leave this kernel.
     Retired,
-    /// No shot was answered: a watcher is about to take the panic over, and the owner may not leave any
-    /// more.
+    /// No shot was answered: a watcher is about to take the panic over. An owner that comes back to life
+    /// goes nowhere before the claim has said which of the two goes on ([`crate::claim::Claim::outlive`]).
     Dead,
 }
 
@@ -147,14 +147,29 @@ impl Deadline {
     /// Owner: whatever there was for this generation is over. A watcher that is still between
     /// `Firing` and `Sent` finds its word gone. Does nothing once another generation runs: an owner that
     /// comes back to life after a takeover must not switch off the watch over its heir.
-    pub fn settle(&self, generation: u64, to: State) {
-        // A watcher changes the word at most twice per generation.
+    ///
+    /// False, and nothing changed: a watcher has taken the owner for dead.
+    #[must_use]
+    pub fn settle(&self, generation: u64, to: State) -> bool {
+        // A watcher changes the word at most three times per generation.
         for _ in 0..4 {
             let shot = self.now();
-            let dead = shot.state == State::Dead && to == State::Retired;
-            if dead || shot.generation != generation || self.change(shot, to) {
-                return;
+            if shot.generation == generation && shot.state == State::Dead {
+                return false;
             }
+            if shot.generation != generation || self.change(shot, to) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whoever has the panic, and keeps it: what was found dead in this generation is over.
+    pub fn bury(&self, generation: u64, to: State) {
+        let shot = self.now();
+        if shot.generation == generation {
+            // Nobody else changes a word that says dead.
+            self.change(shot, to);
         }
     }
 
@@ -169,8 +184,8 @@ impl Deadline {
         self.change(Shot { generation, state: State::Firing }, State::Sent);
     }
 
-    /// Watcher: no shot was answered. True: take the panic over; the owner has not left and cannot leave
-    /// from here on.
+    /// Watcher: no shot was answered. True: take the panic over; the owner has not left, and from here on
+    /// cannot before the claim has decided.
     pub fn kill(&self, generation: u64) -> bool {
         let shot = self.now();
         let unanswered = matches!(shot.state, State::Firing | State::Sent | State::Dead);
@@ -183,7 +198,8 @@ impl Deadline {
         let shot = self.now();
         let ending = self.ending.load(Ordering::Acquire) == shot.generation;
         let late = match shot.state {
-            State::Firing | State::Sent => true,
+            // Also one that comes too late for the watcher: it gets this CPU out of what it hangs in.
+            State::Firing | State::Sent | State::Dead => true,
             State::Running => {
                 let began_ns = self.began_ns.load(Ordering::Acquire);
                 // The reading at the start was ahead of the clock. Time counts from here on: else no shot would
@@ -256,6 +272,23 @@ mod tests {
         assert!(deadline.end(generation, State::Retired));
         assert!(!deadline.fire(generation));
         assert_eq!(deadline.hit(1_000), Hit::Not);
+    }
+
+    #[test]
+    fn who_was_taken_for_dead_goes_nowhere_by_itself() {
+        let deadline = Deadline::new();
+        let generation = deadline.begin(0, 10);
+        assert!(!deadline.kill(generation), "no shot was sent");
+        assert!(deadline.fire(generation));
+        deadline.sent(generation);
+        assert!(deadline.kill(generation));
+        for to in [State::Done, State::Retired] {
+            assert!(!deadline.settle(generation, to));
+        }
+        assert_eq!(deadline.hit(5), Hit::Late, "a shot that comes at last");
+        deadline.bury(generation, State::Done);
+        assert!(!deadline.kill(generation));
+        assert!(deadline.settle(generation, State::Done));
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub const BETWEEN_MS: u64 = 100;
 /// What one re-entry costs at most, ms: a shot that is not answered and one that is, and what there is
 /// to say about it.
 pub const REENTRY_MS: u64 = 2 * warden::ANSWER_MS + MESSAGE_MS;
-/// What a change of the owner by death costs at most, ms: a standby that has to notice first that the
-/// warden is gone, two unanswered shots, and an owner that is on its way out meanwhile.
+/// What a change of the owner by death costs at most, ms: a warden that dies over its first shot, a standby that has
+/// to notice that, and two unanswered shots of its own.
 pub const TAKEOVER_MS: u64 = 4 * warden::ANSWER_MS;
 /// What an answer to a redirect may take, ms.
 pub const REDIRECT_MS: u64 = succession::ANSWER_MS;

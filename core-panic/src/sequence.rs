@@ -125,6 +125,8 @@ pub struct Panic<'a, P: Platform> {
     pub(crate) rulings: AtomicU32,
     /// Entries of an owner when it last began to tell such a decision; 0 when it was told.
     pub(crate) telling: AtomicU32,
+    /// 1 while the message of a re-entry is formatted: what fails there is nothing of the step's any more.
+    explaining: AtomicU32,
     /// 1 once `panic.timeout` was begun to be waited for.
     delayed: AtomicU32,
     /// CPU + 1 that the owner wants to hand the panic to; 0 if none.
@@ -193,6 +195,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             links: AtomicU32::new(0),
             rulings: AtomicU32::new(0),
             telling: AtomicU32::new(0),
+            explaining: AtomicU32::new(0),
             delayed: AtomicU32::new(0),
             redirect_to: AtomicU32::new(0),
             unwatched: AtomicU32::new(0),
@@ -311,8 +314,7 @@ impl<'a, P: Platform> Panic<'a, P> {
 
     fn reentry(&self, me: CpuId, cause: &Cause<'_>, snapshot: &Snapshot<P::Registers>) {
         let depth = self.depth.fetch_add(1, Ordering::AcqRel).saturating_add(1);
-        let shot = self.deadline.now();
-        self.deadline.settle(shot.generation, State::Done);
+        self.over(me, self.deadline.now().generation, State::Done);
         if depth >= HALT_AT {
             loop {
                 self.platform.park_wait();
@@ -334,10 +336,12 @@ impl<'a, P: Platform> Panic<'a, P> {
         self.abandon(me, me, cause.reason);
         // Last, because it is somebody else's code that formats it: if it fails, nothing is lost.
         if depth < SKIP_OPTIONAL_AT {
+            self.explaining.store(1, Ordering::Release);
             self.watched(me, MESSAGE_MS, || {
                 let message: Text<{ log::TEXT_BYTES }> = foreign(cause.message);
                 self.line(me, format_args!("*** again, in {name}: {}: {message}", cause.reason));
             });
+            self.explaining.store(0, Ordering::Release);
         }
     }
 
@@ -349,8 +353,7 @@ impl<'a, P: Platform> Panic<'a, P> {
         self.record.set_slot(me, slot::OWNER_STATE, u64::from(CpuState::Owner.number()));
         let why = if dead { "takeover" } else { "redirect" };
         if dead {
-            let generation = self.deadline.now().generation;
-            self.deadline.settle(generation, State::Done);
+            self.deadline.bury(self.deadline.now().generation, State::Done);
             self.record.set_slot(from, slot::OWNER_STATE, u64::from(CpuState::Missing.number()));
             self.says(|authority| authority.missing(from));
             self.print(b"\n");
@@ -366,6 +369,10 @@ impl<'a, P: Platform> Panic<'a, P> {
 
     /// What was running on `whose` has failed.
     fn abandon(&self, me: CpuId, whose: CpuId, why: &str) {
+        // A message that told of a failure: that one was written down before, and what comes next is not to blame.
+        if self.explaining.swap(0, Ordering::AcqRel) == 1 {
+            return;
+        }
         let ended = Ended::failed(format_args!("{why}"));
         if self.notifying.swap(0, Ordering::AcqRel) == whose.index() as u32 + 1 {
             let place = Place::from_word(self.notifier.load(Ordering::Acquire));

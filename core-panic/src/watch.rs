@@ -35,7 +35,7 @@ impl<P: Platform> Panic<'_, P> {
         }
         let result = body();
         self.gate(me);
-        self.no_longer_watched(generation);
+        self.no_longer_watched(me, generation);
         self.gate(me);
         result
     }
@@ -48,7 +48,7 @@ impl<P: Platform> Panic<'_, P> {
         }
     }
 
-    fn no_longer_watched(&self, generation: u64) {
+    fn no_longer_watched(&self, me: CpuId, generation: u64) {
         // A body that retired and came back (a jump that failed) has settled already. The word comes first:
         // after it no handler sets the timer again.
         let ended = self.deadline.now().state == State::Retired || self.deadline.end(generation, State::Done);
@@ -57,7 +57,17 @@ impl<P: Platform> Panic<'_, P> {
         }
         if !ended {
             self.collect(generation);
-            self.deadline.settle(generation, State::Done);
+            self.over(me, generation, State::Done);
+        }
+    }
+
+    /// What ran is over, for `to`. A warden that has taken this CPU for dead takes the panic by one exchange, this
+    /// CPU keeps it by another on the same word: does not return if the warden was faster.
+    pub(crate) fn over(&self, me: CpuId, generation: u64, to: State) {
+        if !self.deadline.settle(generation, to) {
+            self.claim.outlive(me);
+            self.gate(me);
+            self.deadline.bury(generation, to);
         }
     }
 
@@ -75,7 +85,7 @@ impl<P: Platform> Panic<'_, P> {
     }
 
     /// Nobody may fire any more: called right before this kernel is left for another. The watchers see the
-    /// word and leave by themselves. Does not return if a warden has declared this CPU dead.
+    /// word and leave by themselves. Does not return if a warden has taken the panic.
     pub(crate) fn retire(&self, me: CpuId) {
         self.says(Authority::last_call);
         let Shot { generation, state } = self.deadline.now();
@@ -87,15 +97,6 @@ impl<P: Platform> Panic<'_, P> {
         if !ended {
             self.collect(generation);
         }
-        self.deadline.settle(generation, State::Retired);
-        // The panic is about to be the warden's; unless the warden dies too.
-        let time = self.config().deadline_ns(1_000);
-        for _ in 0..time / P::LEAST_ITERATION_NS {
-            if self.deadline.now().state != State::Dead {
-                break;
-            }
-            self.gate(me);
-            self.platform.relax();
-        }
+        self.over(me, generation, State::Retired);
     }
 }

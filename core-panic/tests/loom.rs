@@ -109,13 +109,31 @@ fn a_shot_never_hits_the_next_body() {
             // A shot is on its way: the owner takes it here, where it abandons nothing.
             assert_ne!(deadline.hit(5), Hit::Late);
             assert!(deadline.arrived(first));
-            deadline.settle(first, State::Done);
+            assert!(deadline.settle(first, State::Done), "nobody was taken for dead");
         }
         let second = deadline.begin(6, 10);
         assert_ne!(deadline.hit(7), Hit::Late, "the next body was hit");
         assert_eq!(watcher.join().unwrap(), !over);
         // Nothing that was meant for the first is left on the second.
         assert!(deadline.end(second, State::Done));
+    });
+}
+
+/// A warden takes the owner for dead, which comes back to life: one of them goes on, whatever either does in between.
+#[test]
+fn who_comes_back_to_life_and_who_takes_over_exclude_each_other() {
+    loom::model(|| {
+        let (claim, deadline) = (Arc::new(Claim::new()), Arc::new(Deadline::new()));
+        assert_eq!(claim.enter(cpu(0)), Entered::Owner);
+        let first = deadline.begin(0, 10);
+        assert!(deadline.fire(first));
+        deadline.sent(first);
+        let warden = {
+            let (claim, deadline) = (claim.clone(), deadline.clone());
+            thread::spawn(move || deadline.kill(first) && claim.take_over(cpu(0), cpu(1)))
+        };
+        let goes_on = deadline.settle(first, State::Done) || claim.outlive(cpu(0));
+        assert_ne!(goes_on, warden.join().unwrap());
     });
 }
 

@@ -304,6 +304,36 @@ fn a_notifier_that_panics_is_marked_and_the_next_one_runs() {
     assert_eq!(reentries, 4);
 }
 
+static HOSTILE: OnceLock<&'static Panic<'static, Machine>> = OnceLock::new();
+
+/// A message that panics while it is formatted.
+struct Hostile;
+
+impl std::fmt::Display for Hostile {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        HOSTILE.get().unwrap().enter(&Cause { reason: "hostile", message: &"in a message" }, &snapshot())
+    }
+}
+
+fn panics_hostile(_: &dyn Context) -> Result<(), Refusal> {
+    HOSTILE.get().unwrap().enter(&Cause { reason: "nested", message: &Hostile }, &snapshot())
+}
+
+#[test]
+fn a_message_that_panics_costs_its_notifier_and_not_the_next_one() {
+    let bad = (Class::Inform, Box::new(Call { name: "bad", body: panics_hostile }) as Box<dyn Notifier>);
+    let notifiers = registry(vec![bad, logger(Class::Inform), logger(Class::PreReboot)]);
+    let bench = Bench::new(1, config(KexecMode::Post, StopPolicy::Nmi), Faults::default(), notifiers);
+    HOSTILE.set(bench.panic).ok().unwrap();
+    let outcome = bench.run(&[]);
+    assert_eq!(outcome.owner, End::Jumped(0x5000));
+    assert_eq!(outcome.events("reentry", &["depth", "cause"]), ["1:nested", "2:hostile"]);
+    assert_eq!(
+        outcome.events("notifier", &["class", "name", "outcome"]),
+        ["inform:bad:failed", "inform:logger:done", "pre-reboot:logger:done"]
+    );
+}
+
 #[test]
 fn a_crowd_of_bad_notifiers_is_cut_short() {
     let bad = |_| (Class::Inform, Box::new(Call { name: "bad", body: panics_crowd }) as Box<dyn Notifier>);
