@@ -112,7 +112,11 @@ impl Kernel for Sim {
 }
 
 /// What locks do when a panic is under way.
-pub const SEQUENCE: Sequence = Sequence { park, abandon };
+pub const SEQUENCE: Sequence = Sequence { park, abandon, ruled };
+
+fn ruled(ruling: &crash_lock::Ruling) {
+    machine().panic().ruled(ruling);
+}
 
 fn park(why: Parking) -> ! {
     with(|world| world.tell(|| format!("parked by a lock: {why:?}")));
