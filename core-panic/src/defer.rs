@@ -105,7 +105,7 @@ impl<P: Platform> Panic<'_, P> {
             CpuState::Deferred => {
                 let cut = self.record.slot(cpu, slot::OWNER_CUT_AT);
                 if cut != 0 {
-                    return now.wrapping_sub(cut) < answer;
+                    return now.saturating_sub(cut) < answer;
                 }
                 let since = self.record.slot(cpu, slot::DEFERRED_AT);
                 if now.saturating_sub(since) >= self.config().deadline_ns(u64::from(self.config().grace_ms)) {
@@ -113,7 +113,7 @@ impl<P: Platform> Panic<'_, P> {
                 }
                 true
             }
-            _ => now.wrapping_sub(start) < answer,
+            _ => now.saturating_sub(start) < answer,
         }
     }
 

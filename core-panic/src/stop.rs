@@ -60,8 +60,6 @@ impl CpuSet {
     }
 }
 
-const _: () = assert!(hal::MAX_CPUS <= 64);
-
 impl<P: Platform> Panic<'_, P> {
     /// A stop signal, or what may be one, arrived on this CPU. Call it from the handlers of the stop
     /// IPI (`Rung::Ipi`) and of the NMI (`Rung::Nmi`), with interrupts masked.

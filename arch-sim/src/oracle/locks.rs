@@ -76,7 +76,8 @@ impl Locks {
 
     /// Stands for everything that is remembered.
     pub fn state(&self) -> u64 {
-        let context = |it: &Option<Context>| it.map_or(0, |it| 1 + u64::from(it.cpu) * 64 + u64::from(it.entries));
+        let context =
+            |it: &Option<Context>| it.map_or(0, |it| 1 + u64::from(it.cpu) * 64 + u64::from(it.entries));
         let mut hash = 0;
         for (holder, inside) in self.holder.iter().zip(&self.inside) {
             hash = mix(hash, context(holder) << 32 | context(inside));
@@ -299,7 +300,10 @@ impl World {
         self.locks().cut |= 1 << cpu;
         self.tell(|| format!("ends the grace of CPU {cpu}"));
         if self.oracle.locks.were_deferred & 1 << cpu == 0 {
-            self.violation("P4", format_args!("CPU {me} sends a second signal to CPU {cpu}, which has not answered"));
+            self.violation(
+                "P4",
+                format_args!("CPU {me} sends a second signal to CPU {cpu}, which has not answered"),
+            );
         }
         let config = &self.scenario.config;
         let grace = u64::from(config.grace_ms) * u64::from(config.scale) * 1_000_000;
@@ -366,7 +370,8 @@ impl World {
 
     /// Whether `cpu` waits for a lock that the owner, a stopped or a missing CPU holds.
     fn blocked(&self, cpu: usize) -> bool {
-        let Some(holder) = self.oracle.locks.asking[cpu].and_then(|lock| self.oracle.locks.holder[usize::from(lock)])
+        let Some(holder) =
+            self.oracle.locks.asking[cpu].and_then(|lock| self.oracle.locks.holder[usize::from(lock)])
         else {
             return false;
         };
@@ -394,7 +399,10 @@ impl World {
             self.violation("P9", what);
         }
         if !were && kept != 0 && !died {
-            self.violation("P9", format_args!("CPU {number} was not deferred and kept registers as if it were"));
+            self.violation(
+                "P9",
+                format_args!("CPU {number} was not deferred and kept registers as if it were"),
+            );
         }
         // What an owner held is written down when it claims, and in parts.
         if self.oracle.acknowledged & bit == 0 || (self.oracle.owned | self.oracle.torn) & bit != 0 {
