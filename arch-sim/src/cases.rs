@@ -56,9 +56,19 @@ const REDIRECT: Config = Config { cpu: Some(1), ..Config::DEFAULT };
 
 /// All rows in their order.
 pub const CASES: &[Case] = &[
-    native("1", "a stopped CPU holds a driver lock that a notifier wants", locks::cut, locks::skipped_or_done),
+    native(
+        "1",
+        "a stopped CPU holds a driver lock that a notifier wants",
+        locks::cut,
+        locks::skipped_or_done,
+    ),
     native("1b", "the same, and the stop is deferred", locks::deferred, locks::gets_it),
-    native("1c", "the same, and the notifier does not know better", locks::blocking, locks::abandoned_at_once),
+    native(
+        "1c",
+        "the same, and the notifier does not know better",
+        locks::blocking,
+        locks::abandoned_at_once,
+    ),
     native("1d", "the same, and the lock may be stolen", locks::stolen, locks::robs),
     native("1e", "a chain of waiting CPUs ends at the owner", locks::chain, locks::chain_parks),
     native("1f", "the section is longer than the grace", locks::too_long, locks::outlived),
@@ -77,7 +87,12 @@ pub const CASES: &[Case] = &[
         |world| locks::by_policy(world, false),
     ),
     native("1k", "the signal destroys what the holder did", locks::lost_context, locks::context_lost),
-    native("1l", "a fault anywhere, and the notifier does not know better", locks::blocking_after_a_fault, done),
+    native(
+        "1l",
+        "a fault anywhere, and the notifier does not know better",
+        locks::blocking_after_a_fault,
+        done,
+    ),
     native("2", "a stopped CPU holds the firmware lock", locks::firmware_cut, locks::masked_or_said),
     native("2b", "the same, and the stop is deferred", locks::firmware_deferred, locks::masked),
     native(
@@ -344,6 +359,17 @@ pub const CASES: &[Case] = &[
         },
     ),
     native(
+        "37b",
+        "the owner was only slow, comes back after somebody took over, and the heir fails",
+        || {
+            let faults = Faults { deaf: 1, ..Faults::NONE }.with(Call::Verify, 0, What::Hang);
+            let slow = Scenario::new(3).config(POST).faults(faults).notifier(Class::Inform, Does::Slow);
+            let slow = slow.notifier(Class::Inform, Does::Slow).notifier(Class::Inform, Does::Work);
+            Scenario { leaps: 3, early_ticks: 20, ..slow }
+        },
+        done,
+    ),
+    native(
         "38",
         "the time base stands still",
         || Scenario::new(3).faults(Faults { clock_stops: 1, deaf: 2, ..Faults::NONE }),
@@ -474,7 +500,9 @@ fn contained(world: &World) -> Result<(), String> {
 
 fn jumps_after_a_failed_announce(world: &World) -> Result<(), String> {
     jumped(world)?;
-    outcome(world, Step::Announce, Outcome::Failed)
+    outcome(world, Step::Announce, Outcome::Failed)?;
+    // What comes after it is done all the same.
+    if world.count > 1 { state(world, 1, CpuState::Parked) } else { Ok(()) }
 }
 
 fn done(world: &World) -> Result<(), String> {

@@ -6,8 +6,8 @@ use hal::firmware::{Firmware, FirmwareError};
 use crate::faults::{Call, Faults};
 use crate::oracle::Act;
 use crate::platform::{Sim, call, faults};
-use crate::services::{Id, Kind, on_the_panic_path};
 use crate::scheduler;
+use crate::services::{Id, Kind, on_the_panic_path};
 use crate::world::{End, current, with};
 
 /// What firmware says to a service that does not come back where it works.

@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use corosensei::stack::{DefaultStack, Stack};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
-use hal::trap::Resume;
 use hal::sync::explore::{Access, Hooks, Operation, set_hooks};
+use hal::trap::Resume;
 
 use crate::action::Action;
 use crate::allocator;

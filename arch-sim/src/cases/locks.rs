@@ -53,7 +53,15 @@ pub(super) fn stolen() -> Scenario {
 /// The owner panics under the lock that the second waits for, which holds what the third waits for.
 pub(super) fn chain() -> Scenario {
     let one = [Op::Take(Which::Steal), Op::Work(2), Op::Take(Which::Never), Op::Drop, Op::Drop];
-    let two = [Op::Mask, Op::Take(Which::Skip), Op::Work(2), Op::Take(Which::Steal), Op::Drop, Op::Drop, Op::Unmask];
+    let two = [
+        Op::Mask,
+        Op::Take(Which::Skip),
+        Op::Work(2),
+        Op::Take(Which::Steal),
+        Op::Drop,
+        Op::Drop,
+        Op::Unmask,
+    ];
     Scenario::new(3)
         .config(POST)
         .cpu(0, runs(&[Op::Take(Which::Never), Op::Work(1), Op::Panic]))
@@ -67,7 +75,9 @@ pub(super) fn too_long() -> Scenario {
     let long = [Op::Take(Which::Skip), Op::Wait(15), Op::Drop];
     let alone = [Op::Mask, Op::Spin];
     let scenario = held(POST, Which::Skip, Does::Enter(Which::Skip));
-    Scenario { cpus: Scenario::new(3).cpus, early_ticks: 20, ..scenario }.cpu(1, runs(&long)).cpu(2, runs(&alone))
+    Scenario { cpus: Scenario::new(3).cpus, early_ticks: 20, ..scenario }
+        .cpu(1, runs(&long))
+        .cpu(2, runs(&alone))
 }
 
 /// What it takes for a grace that is counted from the send to be too short.
@@ -279,7 +289,9 @@ pub(super) fn masked(world: &World) -> Result<(), String> {
 /// What is inside for good keeps everything out that it does not bear.
 pub(super) fn not_masked(world: &World) -> Result<(), String> {
     jumped(world)?;
-    expect(!world.oracle.firmware.has_called(&[Id::SetXive]), || "nothing is called that is forbidden".into())?;
+    expect(!world.oracle.firmware.has_called(&[Id::SetXive]), || {
+        "nothing is called that is forbidden".into()
+    })?;
     says(world, EntryKind::Note, "could not be masked")
 }
 

@@ -64,7 +64,10 @@ impl World {
         let others = self.oracle.firmware.inside;
         for other in others.iter().flatten() {
             if other.block == new.block {
-                self.violation("P10", format_args!("{id:?} of CPU {me} is given the block of {:?}", other.id));
+                self.violation(
+                    "P10",
+                    format_args!("{id:?} of CPU {me} is given the block of {:?}", other.id),
+                );
             }
             if other.cpu == me && owner {
                 self.beside_abandoned(&new, other);

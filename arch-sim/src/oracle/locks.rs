@@ -63,6 +63,8 @@ pub struct Locks {
     pub stolen: u8,
     /// See `stolen`.
     pub refused: u8,
+    /// Times that a lock was stolen, and that a lock or a call was refused.
+    pub rulings: [u8; 2],
     /// Times that what ran on the owner was abandoned for a lock.
     pub abandoned: u8,
     /// CPUs that were deferred at any time.
@@ -76,7 +78,8 @@ impl Locks {
 
     /// Stands for everything that is remembered.
     pub fn state(&self) -> u64 {
-        let context = |it: &Option<Context>| it.map_or(0, |it| 1 + u64::from(it.cpu) * 64 + u64::from(it.entries));
+        let context =
+            |it: &Option<Context>| it.map_or(0, |it| 1 + u64::from(it.cpu) * 64 + u64::from(it.entries));
         let mut hash = 0;
         for (holder, inside) in self.holder.iter().zip(&self.inside) {
             hash = mix(hash, context(holder) << 32 | context(inside));
@@ -145,10 +148,16 @@ impl World {
         }
     }
 
+    fn rules(&mut self, which: usize) {
+        let count = &mut self.locks().rulings[which];
+        *count = count.saturating_add(1);
+    }
+
     /// The executing CPU did not get a lock that it asked for.
     pub fn refused(&mut self, which: Which) {
         self.asked();
         self.locks().refused |= 1 << which as u8;
+        self.rules(1);
         self.tell(|| format!("does not get {which:?}"));
     }
 
@@ -157,6 +166,7 @@ impl World {
         let me = self.current;
         self.locks().asking[me] = None;
         self.locks().abandoned += 1;
+        self.rules(1);
         self.tell(|| format!("is abandoned for a lock that CPU {holder} holds"));
         if self.oracle.owned & 1 << me == 0 {
             self.violation("P4", format_args!("CPU {me}, no owner, is abandoned for a lock"));
@@ -230,6 +240,7 @@ impl World {
         self.locks().holder[lock] = Some(context);
         if let Some(before) = before {
             self.locks().stolen |= 1 << lock;
+            self.rules(0);
             self.tell(|| format!("steals {which:?} from CPU {}", before.cpu));
             if !self.may_be_robbed(which, before) {
                 let cpu = before.cpu;
@@ -299,7 +310,10 @@ impl World {
         self.locks().cut |= 1 << cpu;
         self.tell(|| format!("ends the grace of CPU {cpu}"));
         if self.oracle.locks.were_deferred & 1 << cpu == 0 {
-            self.violation("P4", format_args!("CPU {me} sends a second signal to CPU {cpu}, which has not answered"));
+            self.violation(
+                "P4",
+                format_args!("CPU {me} sends a second signal to CPU {cpu}, which has not answered"),
+            );
         }
         let config = &self.scenario.config;
         let grace = u64::from(config.grace_ms) * u64::from(config.scale) * 1_000_000;
@@ -366,7 +380,8 @@ impl World {
 
     /// Whether `cpu` waits for a lock that the owner, a stopped or a missing CPU holds.
     fn blocked(&self, cpu: usize) -> bool {
-        let Some(holder) = self.oracle.locks.asking[cpu].and_then(|lock| self.oracle.locks.holder[usize::from(lock)])
+        let Some(holder) =
+            self.oracle.locks.asking[cpu].and_then(|lock| self.oracle.locks.holder[usize::from(lock)])
         else {
             return false;
         };
@@ -394,7 +409,10 @@ impl World {
             self.violation("P9", what);
         }
         if !were && kept != 0 && !died {
-            self.violation("P9", format_args!("CPU {number} was not deferred and kept registers as if it were"));
+            self.violation(
+                "P9",
+                format_args!("CPU {number} was not deferred and kept registers as if it were"),
+            );
         }
         // What an owner held is written down when it claims, and in parts.
         if self.oracle.acknowledged & bit == 0 || (self.oracle.owned | self.oracle.torn) & bit != 0 {
