@@ -93,6 +93,7 @@ pub const CASES: &[Case] = &[
         locks::blocking_after_a_fault,
         done,
     ),
+    native("1m", "the holder answers after it was given up on", locks::answers_late, done),
     native("2", "a stopped CPU holds the firmware lock", locks::firmware_cut, locks::masked_or_said),
     native("2b", "the same, and the stop is deferred", locks::firmware_deferred, locks::masked),
     native(

@@ -292,6 +292,10 @@ impl World {
     /// A CPU acknowledges a stop as deferred.
     pub(super) fn defers(&mut self, cpu: usize) {
         let held = self.oracle.locks.held(cpu);
+        if self.oracle.saving & 1 << cpu != 0 {
+            let what = format_args!("CPU {cpu} has written down where it parked, and goes on");
+            self.violation("P9", what);
+        }
         let locks = self.locks();
         locks.deferred |= 1 << cpu;
         locks.were_deferred |= 1 << cpu;
@@ -408,7 +412,9 @@ impl World {
             let what = format_args!("CPU {number}: at the first signal {is} was kept, and it was {should}");
             self.violation("P9", what);
         }
-        if !were && kept != 0 && !died {
+        // The machine may end in the middle of a handler.
+        let parked = self.oracle.acknowledged & bit != 0;
+        if !were && parked && kept != 0 && !died {
             self.violation(
                 "P9",
                 format_args!("CPU {number} was not deferred and kept registers as if it were"),
