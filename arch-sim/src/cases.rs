@@ -93,6 +93,7 @@ pub const CASES: &[Case] = &[
         locks::blocking_after_a_fault,
         done,
     ),
+    native("1m", "the holder answers after it was given up on", locks::answers_late, done),
     native("2", "a stopped CPU holds the firmware lock", locks::firmware_cut, locks::masked_or_said),
     native("2b", "the same, and the stop is deferred", locks::firmware_deferred, locks::masked),
     native(
@@ -359,6 +360,17 @@ pub const CASES: &[Case] = &[
         },
     ),
     native(
+        "37b",
+        "the owner was only slow, comes back after somebody took over, and the heir fails",
+        || {
+            let faults = Faults { deaf: 1, ..Faults::NONE }.with(Call::Verify, 0, What::Hang);
+            let slow = Scenario::new(3).config(POST).faults(faults).notifier(Class::Inform, Does::Slow);
+            let slow = slow.notifier(Class::Inform, Does::Slow).notifier(Class::Inform, Does::Work);
+            Scenario { leaps: 3, early_ticks: 20, ..slow }
+        },
+        done,
+    ),
+    native(
         "38",
         "the time base stands still",
         || Scenario::new(3).faults(Faults { clock_stops: 1, deaf: 2, ..Faults::NONE }),
@@ -489,7 +501,9 @@ fn contained(world: &World) -> Result<(), String> {
 
 fn jumps_after_a_failed_announce(world: &World) -> Result<(), String> {
     jumped(world)?;
-    outcome(world, Step::Announce, Outcome::Failed)
+    outcome(world, Step::Announce, Outcome::Failed)?;
+    // What comes after it is done all the same.
+    if world.count > 1 { state(world, 1, CpuState::Parked) } else { Ok(()) }
 }
 
 fn done(world: &World) -> Result<(), String> {

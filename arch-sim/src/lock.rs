@@ -6,7 +6,8 @@
 
 use core_panic::notifier::{Context, Refusal};
 use crash_lock::{
-    CrashLock, Domain, Enters, Found, Interruptible, Kernel, Never, Parking, Policy, Sequence, Skip, Steal,
+    CrashLock, Domain, Enters, Found, Interruptible, Kernel, Never, Parking, Policy, Ruling, Sequence, Skip,
+    Steal,
 };
 use hal::{CpuId, Platform};
 
@@ -114,13 +115,13 @@ impl Kernel for Sim {
 /// What locks do when a panic is under way.
 pub const SEQUENCE: Sequence = Sequence { park, abandon, ruled };
 
-fn ruled(ruling: &crash_lock::Ruling) {
-    machine().panic().ruled(ruling);
-}
-
 fn park(why: Parking) -> ! {
     with(|world| world.tell(|| format!("parked by a lock: {why:?}")));
     machine().panic().park_for_lock(why, &SIM.capture())
+}
+
+fn ruled(ruling: &Ruling) {
+    machine().panic().ruled(ruling);
 }
 
 fn abandon(holder: CpuId) -> ! {

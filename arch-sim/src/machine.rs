@@ -16,7 +16,7 @@ use crate::memory::{Memory, Watched};
 use crate::notifiers;
 use crate::platform::{SIM, Sim};
 use crate::scenario::Scenario;
-use crate::services::{Kind, Services};
+use crate::services::{Kind, NAMES, Services};
 
 /// Physical address of the record, as it is handed to the next kernel.
 pub const RECORD_BASE: u64 = 0x5000;
@@ -43,7 +43,7 @@ impl Machine {
             registry: UnsafeCell::new(Registry::new()),
             locks: UnsafeCell::new(Domain::new()),
             bank: UnsafeCell::new(Bank::new()),
-            services: UnsafeCell::new(Services::new()),
+            services: UnsafeCell::new(Services::naming(NAMES)),
         }));
         let base = std::ptr::from_ref(machine).addr();
         let mut memory = Memory::new(base, size_of::<Machine>());
@@ -129,7 +129,7 @@ impl Machine {
             self.registry.get().write(Registry::with_before_dump(&notifiers::BEFORE_DUMP));
             self.locks.get().write(Domain::new());
             self.bank.get().write(Bank::new());
-            self.services.get().write(Services::new());
+            self.services.get().write(Services::naming(NAMES));
             (*self.panic.get()).write(Panic::new(&SIM, &self.record, self.locks(), &*self.registry.get()));
         }
         self.locks().bind(SEQUENCE);

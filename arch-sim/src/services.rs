@@ -47,6 +47,9 @@ macro_rules! services {
             }
         }
 
+        /// Number and name of each.
+        pub const NAMES: &[(u32, &str)] = &[$(($number, $name)),*];
+
         mod types {
             use super::*;
             $(

@@ -173,6 +173,7 @@ impl World {
         }
         let mut last = None;
         let mut reasons = 0;
+        let mut rulings = [0u8; 2];
         let mut named = [false; crate::scenario::MAX_NOTIFIERS];
         for entry in view.entries() {
             let entry = match entry {
@@ -181,6 +182,10 @@ impl World {
             };
             match entry.kind {
                 EntryKind::Reason => reasons += 1,
+                EntryKind::Lock | EntryKind::Firmware => {
+                    let count = &mut rulings[usize::from(entry.outcome != Some(Outcome::Done))];
+                    *count = count.saturating_add(1);
+                }
                 EntryKind::Notifier => {
                     for (number, named) in named.iter_mut().enumerate() {
                         *named |= entry.text.starts_with(notifiers::name(number));
@@ -205,6 +210,13 @@ impl World {
             self.violation("P5", format_args!("{reasons} reasons in the record"));
         }
         let undisturbed = quiet && !oracle.taken_over;
+        let really = self.oracle.locks.rulings;
+        // A deadline may come between the decision and what is noted of it here.
+        let in_time = self.scenario.leaps == 0 && self.scenario.early_ticks == 0;
+        if undisturbed && in_time && rulings != really {
+            let what = format_args!("{really:?} locks were stolen and refused, the record says {rulings:?}");
+            self.violation("P5", what);
+        }
         if let Some(owner) = oracle.owner.filter(|_| undisturbed) {
             let recorded = view.owner();
             if recorded != Some(owner.into()) {

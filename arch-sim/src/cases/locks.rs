@@ -22,7 +22,8 @@ const fn runs(ops: &[Op]) -> Body {
 
 /// CPU 1 works under this lock for a while, with interrupts off; a notifier does this, and another one its work.
 fn held(config: Config, which: Which, does: Does) -> Scenario {
-    let ops = [Op::Mask, Op::Take(which), Op::Work(2), Op::Wait(2), Op::Work(2), Op::Drop, Op::Unmask];
+    let ops =
+        [Op::Mask, Op::Take(which), Op::Work(2), Op::Wait(2), Op::Work(2), Op::Drop, Op::Work(1), Op::Unmask];
     Scenario::new(2)
         .config(config)
         .cpu(1, runs(&ops))
@@ -90,6 +91,12 @@ pub(super) fn never_answers() -> Scenario {
     let faults = Faults { deaf: 2, ..Faults::NONE };
     let ops = [Op::Take(Which::Steal), Op::Spin];
     held(POST, Which::Steal, Does::Enter(Which::Steal)).cpu(1, runs(&ops)).faults(faults)
+}
+
+/// It is given up on, answers after all, and is deferred then; nobody cuts it.
+pub(super) fn answers_late() -> Scenario {
+    let ops = [Op::Take(Which::Steal), Op::Spin];
+    Scenario { leaps: 2, ..held(POST, Which::Steal, Does::Enter(Which::Steal)).cpu(1, runs(&ops)) }
 }
 
 /// Whoever comes later meets what an abandoned context left.

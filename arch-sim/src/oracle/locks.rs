@@ -63,6 +63,8 @@ pub struct Locks {
     pub stolen: u8,
     /// See `stolen`.
     pub refused: u8,
+    /// Times that a lock was stolen, and that a lock or a call was refused.
+    pub rulings: [u8; 2],
     /// Times that what ran on the owner was abandoned for a lock.
     pub abandoned: u8,
     /// CPUs that were deferred at any time.
@@ -146,10 +148,16 @@ impl World {
         }
     }
 
+    fn rules(&mut self, which: usize) {
+        let count = &mut self.locks().rulings[which];
+        *count = count.saturating_add(1);
+    }
+
     /// The executing CPU did not get a lock that it asked for.
     pub fn refused(&mut self, which: Which) {
         self.asked();
         self.locks().refused |= 1 << which as u8;
+        self.rules(1);
         self.tell(|| format!("does not get {which:?}"));
     }
 
@@ -158,6 +166,7 @@ impl World {
         let me = self.current;
         self.locks().asking[me] = None;
         self.locks().abandoned += 1;
+        self.rules(1);
         self.tell(|| format!("is abandoned for a lock that CPU {holder} holds"));
         if self.oracle.owned & 1 << me == 0 {
             self.violation("P4", format_args!("CPU {me}, no owner, is abandoned for a lock"));
@@ -231,6 +240,7 @@ impl World {
         self.locks().holder[lock] = Some(context);
         if let Some(before) = before {
             self.locks().stolen |= 1 << lock;
+            self.rules(0);
             self.tell(|| format!("steals {which:?} from CPU {}", before.cpu));
             if !self.may_be_robbed(which, before) {
                 let cpu = before.cpu;
@@ -282,6 +292,10 @@ impl World {
     /// A CPU acknowledges a stop as deferred.
     pub(super) fn defers(&mut self, cpu: usize) {
         let held = self.oracle.locks.held(cpu);
+        if self.oracle.saving & 1 << cpu != 0 {
+            let what = format_args!("CPU {cpu} has written down where it parked, and goes on");
+            self.violation("P9", what);
+        }
         let locks = self.locks();
         locks.deferred |= 1 << cpu;
         locks.were_deferred |= 1 << cpu;
@@ -398,7 +412,9 @@ impl World {
             let what = format_args!("CPU {number}: at the first signal {is} was kept, and it was {should}");
             self.violation("P9", what);
         }
-        if !were && kept != 0 && !died {
+        // The machine may end in the middle of a handler.
+        let parked = self.oracle.acknowledged & bit != 0;
+        if !were && parked && kept != 0 && !died {
             self.violation(
                 "P9",
                 format_args!("CPU {number} was not deferred and kept registers as if it were"),
