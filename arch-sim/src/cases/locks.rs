@@ -109,7 +109,9 @@ pub(super) fn abandoned(which: Which) -> Scenario {
 }
 
 pub(super) fn surplus() -> Scenario {
-    Scenario { external_nmis: 2, external_to: Some(1), ..deferred() }
+    // Nothing that waits: else the signals come while it does.
+    let ops = [Op::Take(Which::Skip), Op::Work(2), Op::Drop, Op::Work(1)];
+    Scenario { external_nmis: 2, external_to: Some(1), ..deferred().cpu(1, runs(&ops)) }
 }
 
 pub(super) fn maskable() -> Scenario {
