@@ -52,6 +52,7 @@ mod metal {
     }
 
     impl Cpu for Port {
+        #[inline]
         fn current(&self) -> CpuId {
             percpu::current()
         }

@@ -163,6 +163,7 @@ mod metal {
 
     /// The executing CPU's number, from the address in SPRG0: no memory takes part. [`CpuId::BOOT`] as
     /// long as SPRG0 is 0.
+    #[inline]
     pub fn current() -> CpuId {
         let pointer: u64;
         // SAFETY: reads a register.

@@ -75,6 +75,12 @@ pub struct Place {
     pub guard: bool,
 }
 
+/// Whose stack has the byte at `offset` in the array; not below [`MAX_CPUS`] if none has.
+#[inline]
+pub const fn cpu_at(offset: u64) -> usize {
+    (offset / PER_CPU as u64) as usize
+}
+
 /// The place of the byte at `offset` in the array.
 pub fn locate(offset: usize) -> Option<Place> {
     if offset >= TOTAL {
@@ -132,6 +138,7 @@ mod metal {
     static X86_STACKS: Stacks = Stacks(UnsafeCell::new([0; TOTAL]));
 
     /// Virtual address of the array.
+    #[inline]
     pub fn base() -> u64 {
         (&raw const X86_STACKS) as u64
     }
@@ -223,12 +230,16 @@ mod tests {
         assert_eq!((first.cpu, first.kind, first.guard), (0, Kind::Main, true));
         assert!(!locate(PAGE).expect("inside").guard);
         assert_eq!(locate(TOTAL), None);
+        for outside in [TOTAL as u64, u64::MAX, u64::MAX - PER_CPU as u64] {
+            assert!(cpu_at(outside) >= MAX_CPUS);
+        }
         for cpu in [0, 3, MAX_CPUS - 1] {
             for (kind, size) in LAYOUT {
                 let top = top_offset(cpu, kind).expect("exists");
                 assert_eq!(top % 16, 0);
                 let inside = locate(top - 1).expect("inside");
                 assert_eq!((inside.cpu, inside.kind, inside.guard), (cpu, kind, false));
+                assert_eq!((cpu_at(top as u64 - 1), cpu_at((top - size) as u64)), (cpu, cpu));
                 assert_eq!((inside.bottom, inside.top), (top - size, top));
                 let guard = locate(top - size - 1).expect("inside");
                 assert_eq!((guard.cpu, guard.kind, guard.guard), (cpu, kind, true));

@@ -29,9 +29,10 @@ pub struct Blocked {
     pub by: CpuId,
 }
 
+/// What is kept of one CPU.
 #[repr(align(128))]
-struct Cpu {
-    list: List,
+pub(crate) struct Cpu {
+    pub(crate) list: List,
     /// 1: park at the drop that leaves nothing held. A word of its own: a machine that counts by load and
     /// store would lose a bit that a handler sets in between.
     stop_pending: AtomicU32,
@@ -52,6 +53,12 @@ impl Cpu {
             blocked_by: AtomicU32::new(0),
         }
     }
+    }
+
+    /// Whether a stop is pending. Asked by this CPU alone, and set by its own handlers: program order is enough.
+    #[inline]
+    pub(crate) fn pending(&self) -> bool {
+        self.stop_pending.load(Ordering::Relaxed) != 0
     }
 }
 
@@ -82,10 +89,12 @@ impl Domain {
     }
     }
 
-    fn cpu(&self, cpu: CpuId) -> &Cpu {
+    #[inline]
+    pub(crate) fn cpu(&self, cpu: CpuId) -> &Cpu {
         &self.cpus[cpu.index()]
     }
 
+    #[inline]
     pub(crate) fn list(&self, cpu: CpuId) -> &List {
         &self.cpu(cpu).list
     }
@@ -160,7 +169,7 @@ impl Domain {
     /// Whether a stop of `me` is pending: a handler that interrupted a deferred CPU before the stop came
     /// returns with interrupts masked, too.
     pub fn pending(&self, me: CpuId) -> bool {
-        self.cpu(me).stop_pending.load(Ordering::Acquire) != 0
+        self.cpu(me).pending()
     }
 
     /// Called by `me` when it has saved its registers and is about to do nothing ever again: whoever reads

@@ -28,11 +28,9 @@ pub(crate) const fn generation(word: u64) -> u32 {
     ((word & !REPAIRING) >> GENERATION_SHIFT) as u32
 }
 
-/// Where a lock is listed, to be given back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Entry(u8);
-
-const UNLISTED: Entry = Entry(MOST_HELD as u8);
+/// Where a lock is listed, to be given back; `None` if there was no room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry(Option<&'static AtomicUsize>);
 
 /// How many locks a CPU holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -70,31 +68,51 @@ impl List {
     }
 
     /// Before the compare-exchange: from here on a handler looks at this word, too.
-    pub(crate) fn enter(&self, word: &'static AtomicU64) -> Entry {
-        for (place, slot) in self.addresses.iter().enumerate() {
-            if slot.load(Ordering::Relaxed) == 0 {
-                slot.store(core::ptr::from_ref(word).expose_provenance(), Ordering::Relaxed);
-                signal_fence();
-                return Entry(place as u8);
+    ///
+    /// Inlined with [`List::leave`]: most locks are taken by who holds no other, and find the first place free.
+    #[inline(always)]
+    pub(crate) fn enter(&'static self, word: &'static AtomicU64) -> Entry {
+        let first = &self.addresses[0];
+        if first.load(Ordering::Relaxed) != 0 {
+            return self.enter_further(word);
+        }
+        first.store(core::ptr::from_ref(word).expose_provenance(), Ordering::Relaxed);
+        signal_fence();
+        Entry(Some(first))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn enter_further(&'static self, word: &'static AtomicU64) -> Entry {
+        let free = self.addresses.iter().skip(1).find(|slot| slot.load(Ordering::Relaxed) == 0);
+        match free {
+            Some(slot) => slot.store(core::ptr::from_ref(word).expose_provenance(), Ordering::Relaxed),
+            // Load and store, no atomic update: nothing else writes it, and an interrupt gives back what it took.
+            None => {
+                let more = self.unlisted.load(Ordering::Relaxed).saturating_add(1);
+                self.unlisted.store(more, Ordering::Relaxed);
             }
         }
-        // Load and store, no atomic update: nothing else writes it, and an interrupt gives back what it took.
-        self.unlisted.store(self.unlisted.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
         signal_fence();
-        UNLISTED
+        Entry(free)
     }
 
     /// After the release.
+    #[inline(always)]
     pub(crate) fn leave(&self, entry: Entry) {
         signal_fence();
-        match self.addresses.get(usize::from(entry.0)) {
+        match entry.0 {
             Some(slot) => slot.store(0, Ordering::Relaxed),
-            None => {
-                let left = self.unlisted.load(Ordering::Relaxed).saturating_sub(1);
-                self.unlisted.store(left, Ordering::Relaxed);
-            }
+            None => self.leave_unlisted(),
         }
         signal_fence();
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_unlisted(&self) {
+        let left = self.unlisted.load(Ordering::Relaxed).saturating_sub(1);
+        self.unlisted.store(left, Ordering::Relaxed);
     }
 
     /// What `cpu`, whose list this is, holds, not counting the lock at `except`.

@@ -7,7 +7,7 @@ use core::ops::{Deref, DerefMut};
 use hal::CpuId;
 use hal::sync::{AtomicU64, Ordering};
 
-use crate::domain::State;
+use crate::domain::{Cpu, State};
 use crate::held::{self, Entry};
 use crate::policy::{Policy, Skip};
 use crate::ruling::{Answer, Asked, Ruling};
@@ -41,11 +41,12 @@ impl<T: ?Sized, K: Kernel, P: Policy<T>> CrashLock<T, K, P> {
         let pin = K::pin();
         let me = K::current();
         let domain = K::domain();
-        let entry = domain.list(me).enter(&self.word);
+        let cpu = domain.cpu(me);
+        let entry = cpu.list.enter(&self.word);
         if !(domain.calm() && self.take(me, 0)) {
             self.wait(me, entry);
         }
-        Guard { lock: self, me, entry, pin, here: PhantomData }
+        Guard { lock: self, cpu, entry, pin, here: PhantomData }
     }
 
     /// Takes the lock if it is free. Never waits, and so never parks or abandons a CPU that could go on; but a
@@ -55,15 +56,16 @@ impl<T: ?Sized, K: Kernel, P: Policy<T>> CrashLock<T, K, P> {
         let pin = K::pin();
         let me = K::current();
         let domain = K::domain();
-        let entry = domain.list(me).enter(&self.word);
+        let cpu = domain.cpu(me);
+        let entry = cpu.list.enter(&self.word);
         if !domain.calm() {
             self.stop_here(me, entry);
         }
         let generation = domain.owner().filter(|(owner, _)| *owner == me).map_or(0, |(_, number)| number);
         if self.take(me, generation) {
-            return Some(Guard { lock: self, me, entry, pin, here: PhantomData });
+            return Some(Guard { lock: self, cpu, entry, pin, here: PhantomData });
         }
-        domain.list(me).leave(entry);
+        cpu.list.leave(entry);
         None
     }
 
@@ -132,19 +134,18 @@ impl<T: ?Sized, K: Kernel, P: Policy<T>> CrashLock<T, K, P> {
 
     /// The release, by whoever holds it.
     #[inline]
-    pub(crate) fn release(&'static self, me: CpuId, entry: Entry) {
+    pub(crate) fn release(&'static self, cpu: &'static Cpu, entry: Entry) {
         self.word.store(0, Ordering::Release);
-        let domain = K::domain();
-        domain.list(me).leave(entry);
-        if domain.pending(me) {
-            Self::released(me);
+        cpu.list.leave(entry);
+        if cpu.pending() {
+            Self::released();
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn released(me: CpuId) {
-        if !K::domain().held(me).any() {
+    fn released() {
+        if !K::domain().held(K::current()).any() {
             K::park(Parking::Released);
         }
     }
@@ -153,7 +154,8 @@ impl<T: ?Sized, K: Kernel, P: Policy<T>> CrashLock<T, K, P> {
 /// The lock is held; dropping this releases it. Stays on its CPU.
 pub struct Guard<T: ?Sized + 'static, K: Kernel, P: Policy<T> + 'static = Skip> {
     lock: &'static CrashLock<T, K, P>,
-    me: CpuId,
+    /// Of the CPU that holds it.
+    cpu: &'static Cpu,
     entry: Entry,
     #[allow(dead_code)] // dropped after the release, which is what it is for
     pin: K::Pin,
@@ -184,6 +186,6 @@ impl<T: ?Sized, K: Kernel, P: Policy<T>> DerefMut for Guard<T, K, P> {
 impl<T: ?Sized, K: Kernel, P: Policy<T>> Drop for Guard<T, K, P> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.release(self.me, self.entry);
+        self.lock.release(self.cpu, self.entry);
     }
 }

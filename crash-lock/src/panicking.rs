@@ -7,7 +7,7 @@ use hal::CpuId;
 use hal::sync::Ordering;
 
 use crate::Kernel;
-use crate::domain::State;
+use crate::domain::{Cpu, State};
 use crate::held::{self, Entry, REPAIRING};
 use crate::lock::CrashLock;
 use crate::policy::{Enters, Found, Policy, Skip};
@@ -91,11 +91,12 @@ impl<T: ?Sized, K: Kernel, P: Policy<T> + Enters> CrashLock<T, K, P> {
     ) -> Result<PanicGuard<'s, T, K, P>, Refused> {
         let (me, mine) = (token.me, held::word(token.me, token.generation));
         let domain = K::domain();
-        let entry = domain.list(me).enter(&self.word);
+        let cpu = domain.cpu(me);
+        let entry = cpu.list.enter(&self.word);
         let mut patience = K::PATIENCE;
         let refused = loop {
             let word = match self.word.compare_exchange(0, mine, Ordering::Acquire, Ordering::Acquire) {
-                Ok(_) => return Ok(PanicGuard { lock: self, me, entry, stolen: None, token: PhantomData }),
+                Ok(_) => return Ok(PanicGuard { lock: self, cpu, entry, stolen: None, token: PhantomData }),
                 Err(word) => word,
             };
             // A word that names no CPU was destroyed: nobody will ever release it, and nobody may be robbed.
@@ -122,7 +123,7 @@ impl<T: ?Sized, K: Kernel, P: Policy<T> + Enters> CrashLock<T, K, P> {
                         self.word.store(mine, Ordering::Release);
                         return Ok(PanicGuard {
                             lock: self,
-                            me,
+                            cpu,
                             entry,
                             stolen: Some((by, found)),
                             token: PhantomData,
@@ -143,7 +144,7 @@ impl<T: ?Sized, K: Kernel, P: Policy<T> + Enters> CrashLock<T, K, P> {
             }
             patience -= 1;
         };
-        domain.list(me).leave(entry);
+        cpu.list.leave(entry);
         Err(refused)
     }
 }
@@ -151,7 +152,7 @@ impl<T: ?Sized, K: Kernel, P: Policy<T> + Enters> CrashLock<T, K, P> {
 /// The lock is held by the panic path; dropping this releases it.
 pub struct PanicGuard<'s, T: ?Sized + 'static, K: Kernel, P: Policy<T> + 'static = Skip> {
     lock: &'static CrashLock<T, K, P>,
-    me: CpuId,
+    cpu: &'static Cpu,
     entry: Entry,
     pub(crate) stolen: Option<(CpuId, Found)>,
     token: PhantomData<(&'s (), *const ())>,
@@ -187,6 +188,6 @@ impl<T: ?Sized, K: Kernel, P: Policy<T>> DerefMut for PanicGuard<'_, T, K, P> {
 
 impl<T: ?Sized, K: Kernel, P: Policy<T>> Drop for PanicGuard<'_, T, K, P> {
     fn drop(&mut self) {
-        self.lock.release(self.me, self.entry);
+        self.lock.release(self.cpu, self.entry);
     }
 }

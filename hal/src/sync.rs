@@ -22,10 +22,16 @@ pub use explore::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
 
 /// Orders what this CPU does before it and after it as its own interrupt handlers see it: no instruction,
 /// but nothing is moved across. What other CPUs see needs a [`fence`] or an ordering.
+///
+/// Not `compiler_fence`, which on POWER is a `sync`, the most expensive instruction that there is for it.
 #[inline(always)]
 pub fn signal_fence() {
+    // SAFETY: no instruction. The compiler has to take it for one that reads and writes any memory.
     #[cfg(not(loom))]
-    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+    #[allow(unsafe_code)]
+    unsafe {
+        core::arch::asm!("", options(nostack, preserves_flags));
+    }
 }
 
 /// Atomics with a scheduling point before each operation. Host only: it needs `std`.

@@ -19,7 +19,7 @@ use crate::console::{self, BOOT};
 use crate::options::{Options, Trigger};
 use crate::port::{self, PORT};
 use crate::state::{MAYDAY_RECORD, NOTIFIERS, OPTIONS, PANIC, SEQUENCE, paint_panic_stacks};
-use crate::{capture, firmware, load, notify, store, traps};
+use crate::{capture, firmware, load, measure, notify, store, traps};
 
 /// How long a secondary may take from its start to its own Rust code, ms. Generous: on a loaded host
 /// a virtual CPU may stand still for seconds.
@@ -92,6 +92,9 @@ fn first(boot: &'static BootInfo, options: &Options) -> ! {
     crash_image(boot, options);
     if options.trigger == Trigger::Early {
         panic!("a panic before the secondaries are up");
+    }
+    if options.bench {
+        measure::lock();
     }
     let mut up = 1;
     for cpu in CpuId::all().take(cpus).skip(1) {

@@ -17,7 +17,7 @@ use spin::Once;
 use crate::options::Trigger;
 use crate::port::{self, PORT};
 use crate::state::{MAYDAY_RECORD, options};
-use crate::{firmware, hammer, nmis, traps};
+use crate::{firmware, hammer, nmis, traps, trial};
 
 /// 1 while that CPU is out of the load's own section. Tools outside find it by this name.
 #[unsafe(no_mangle)]
@@ -97,7 +97,10 @@ extern "C" fn nudge(index: usize) {
     if DUE.load(Ordering::Acquire) != u64::MAX {
         firmware::round(cpu);
     }
+    // An emulator that runs one CPU at a time goes on to the next one here, and else not for a long time.
+    PORT.relax();
     hammer::round(cpu);
+    trial::play(cpu);
     nmis::at_work(cpu);
     let options = options();
     let chosen = options.cpu == index || options.trigger == Trigger::All;
@@ -119,6 +122,8 @@ impl core::fmt::Display for Fails {
 }
 
 fn fire(cpu: CpuId, trigger: Trigger) {
+    trial::gather(cpu);
+    trial::begin();
     match trigger {
         Trigger::Rust => panic!("a panic on purpose, on CPU {cpu}"),
         Trigger::All => panic!("a panic on every CPU, this is CPU {cpu}"),

@@ -12,6 +12,7 @@ extern crate alloc;
 
 mod notifiers;
 mod options;
+mod roles;
 
 cfg_if::cfg_if! {
     if #[cfg(mayday_metal)] {
@@ -23,12 +24,14 @@ cfg_if::cfg_if! {
 mod first;
         mod hammer;
         mod load;
+        mod measure;
         mod nmis;
         mod notify;
         mod port;
         mod state;
         mod store;
         mod traps;
+        mod trial;
     } else {
         mod explain;
 

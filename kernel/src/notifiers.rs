@@ -65,7 +65,8 @@ const STANDING: [(Class, i16, Which); 4] = [
 /// class, so that a log line after them shows that it was not silenced.
 pub fn wanted(options: &Options) -> impl Iterator<Item = (Class, i16, Which)> + '_ {
     let wrong = options.faults.iter().flatten().map(|(class, fault)| (*class, WRONG, Which::Wrong(*fault)));
-    let journal = options.hammer.is_some().then_some((Class::Inform, 2 * WRONG, Which::Journal));
     let clock = options.firmware.is_some().then_some((Class::Inform, 2 * WRONG, Which::Clock));
+    let wants = options.hammer.is_some() || options.roles.iter().any(Option::is_some);
+    let journal = wants.then_some((Class::Inform, 2 * WRONG, Which::Journal));
     STANDING.into_iter().chain(wrong).chain(journal).chain(clock)
 }

@@ -15,7 +15,7 @@ use crate::notifiers::{FAULTS, WRONG, Which, wanted};
 use crate::options::{NotifierFault, Options};
 use crate::port::PORT;
 use crate::state::{MAYDAY_RECORD, NOTIFIERS};
-use crate::{bench, console, firmware, hammer, nmis};
+use crate::{bench, console, firmware, hammer, nmis, trial};
 
 impl Notifier for Which {
     fn name(&self) -> &'static str {
@@ -29,8 +29,9 @@ impl Notifier for Which {
                 Ok(())
             }
             Which::Hold => hold(context),
-            Which::Journal => hammer::log(context),
             Which::Clock => firmware::clock(context),
+            Which::Journal if crate::state::options().hammer.is_some() => hammer::log(context),
+            Which::Journal => trial::log(context),
             Which::Wrong(NotifierFault::Fault(fault)) => {
                 bench::go_wrong(*fault);
                 Ok(())

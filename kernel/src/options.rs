@@ -16,6 +16,8 @@
 //! | `test.section` | µs, 0 to 1000000 | 100 | how long one of their critical sections takes |
 //! | `test.firmware` | `WHO:SERVICE:TIME` or `WHO:lock`, see [`FirmwareLoad`] | none | firmware takes its time, and a notifier asks it what time it is |
 //! | `test.console` | `firmware` | the machine's own | the emergency console goes through firmware |
+//! | `test.role` | `CPU:INTERRUPTS/LOCK/US/THEN`, see [`roles`] | none | what that CPU does when the panic comes |
+//! | `test.bench` | `lock` | no | measures what a lock costs, at boot |
 //! | `test.store` | 0 to 64 | 0 | writes that many entries into the firmware store at boot, and clears the first |
 //! | `test.step` | `STEP:FAULT`, see [`Fault`] | none | this step goes wrong inside; may be given 6 times |
 //! | `test.image` | `none` or `flip` | load it | do not load the crash image; flip a byte of it once it is loaded |
@@ -24,6 +26,9 @@
 use core_panic::config::{Config, ConfigError};
 use crash_record::names::{Class, Step};
 use hal::testload::FirmwareService;
+use hal::{CpuId, MAX_CPUS};
+
+use crate::roles::{self, Role};
 
 /// How the panic comes about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,6 +209,10 @@ pub struct Options {
     pub firmware: Option<FirmwareLoad>,
     /// `test.console=firmware`.
     pub firmware_console: bool,
+    /// `test.role`, by CPU.
+    pub roles: [Option<Role>; MAX_CPUS],
+    /// `test.bench=lock`.
+    pub bench: bool,
     /// `test.store`: entries.
     pub store: u32,
     /// `test.image=flip`.
@@ -231,6 +240,8 @@ impl Default for Options {
             section_us: 100,
             firmware: None,
             firmware_console: false,
+            roles: [None; MAX_CPUS],
+            bench: false,
             store: 0,
             flip_image: false,
             capture: None,
@@ -239,6 +250,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// What this CPU does when the panic comes.
+    pub fn role(&self, cpu: CpuId) -> Option<Role> {
+        self.roles[cpu.index()]
+    }
+
     /// How this step is to go wrong.
     pub fn fault_in(&self, step: Step) -> Option<Fault> {
         self.steps.iter().flatten().find(|(named, _)| *named == step).map(|(_, fault)| *fault)
@@ -280,6 +296,11 @@ impl Options {
         if self.nmi.is_some_and(|(cpu, _)| cpu >= cpus) {
             self.nmi = None;
             complain("test.nmi", &error);
+        }
+        for role in self.roles.iter_mut().skip(cpus) {
+            if role.take().is_some() {
+                complain("test.role", &error);
+            }
         }
         if self.config.cpu.is_some_and(|cpu| cpu as usize >= cpus) {
             self.config.cpu = None;
@@ -328,6 +349,17 @@ impl Options {
             }
             "test.console" if value == "firmware" => self.firmware_console = true,
             "test.console" => return Err(ConfigError::Expected("firmware")),
+            "test.role" => {
+                let (cpu, role) = roles::parse(value)?;
+                // A `CPU` below `MAX_CPUS`; what comes later wins.
+                if let Some(slot) = self.roles.get_mut(cpu) {
+                    *slot = Some(role);
+                }
+            }
+            "test.bench" => match value {
+                "lock" => self.bench = true,
+                _ => return Err(ConfigError::Expected("lock")),
+            },
             "test.store" => self.store = number(value, 64, "a number of entries up to 64")? as u32,
             "test.step" => {
                 let expected = ConfigError::Expected("STEP:FAULT, a step and panic, null or hang");
@@ -423,7 +455,7 @@ mod tests {
         let line = "panic.kexec=post run.nonce=00ff run.hold=5000 test.panic=stack-overflow test.cpu=2 \
                     test.delay=1 test.spin=3 test.notifier=inform:panic test.notifier=pre-reboot:null \
                     test.nmi=1:late test.step=stop:hang test.image=none test.hammer=enter test.section=250 \
-                    test.store=5 capture.record=0x1000,0xf000";
+                    test.store=5 test.role=3:off/0/10/end test.bench=lock capture.record=0x1000,0xf000";
         let (options, complaints) = parse(line);
         assert_eq!(complaints, [] as [String; 0]);
         assert_eq!(options.config.kexec, KexecMode::Post);
@@ -435,18 +467,20 @@ mod tests {
             (Some((1, NmiHandler::Late)), Some((Step::Stop, Fault::Hang)))
         );
         assert_eq!((options.hammer, options.section_us), (Some(Ask::Enter), 250));
-        assert_eq!(options.store, 5);
+        assert_eq!((options.store, options.bench), (5, true));
+        assert_eq!(options.roles.iter().position(Option::is_some), Some(3));
         assert_eq!((options.no_image, options.capture), (true, Some((0x1000, 0xf000))));
     }
 
     #[test]
     fn cpus_that_the_machine_does_not_have_are_named() {
-        let (mut options, _) = parse("test.cpu=4 test.spin=2 panic.cpu=15");
+        let (mut options, _) = parse("test.cpu=4 test.spin=2 panic.cpu=15 test.role=4:on/0/0/end");
         let mut complaints = Vec::new();
         options.fit(4, |key, problem| complaints.push(format!("{key}: {problem}")));
-        assert_eq!(complaints.len(), 2, "{complaints:?}");
+        assert_eq!(complaints.len(), 3, "{complaints:?}");
         assert!(complaints[0].starts_with("test.cpu: expected the number of a CPU"));
         assert_eq!((options.cpu, options.spin, options.config.cpu), (0, Some(2), None));
+        assert!(options.roles.iter().all(Option::is_none));
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub enum Command {
     Tidy(TidyArgs),
     /// Run the panic path on a simulated machine under many schedules, and judge every run
     Simulate(SimulateArgs),
+    /// Measure: many panics, each with other work for its CPUs
+    #[command(subcommand)]
+    Experiment(ExperimentCommand),
     /// Break the tree on purpose, patch by patch, and require that the named check goes red
     Mutants(MutantArgs),
 }
@@ -206,6 +209,49 @@ pub struct SimulateArgs {
     /// Host threads (default: one for each CPU of this host)
     #[arg(long, value_name = "J", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
+}
+
+/// `cargo xtask experiment`
+#[derive(Clone, Debug, Subcommand)]
+pub enum ExperimentCommand {
+    /// Compare the ways to stop other CPUs: what becomes of their locks, and how long it takes
+    #[command(after_help = STOP_TRIALS_HELP)]
+    Stop(StopTrialsArgs),
+}
+
+const STOP_TRIALS_HELP: &str = "A trial boots a machine whose CPUs do what the seed says when the panic comes: hold \
+a lock for some time yet, wait for one, loop with interrupts off, or work. The same trial is the same under every \
+policy. What became of each lock is held against what the seed did to its holder.
+
+Exit codes: 0 every trial as expected, 1 not, 2 usage, 3 environment.";
+
+/// `cargo xtask experiment stop`
+#[derive(Clone, Debug, Args)]
+pub struct StopTrialsArgs {
+    /// Machine: one of machines/*.toml (default: each of them)
+    #[arg(long, value_name = "MACHINE")]
+    pub arch: Option<String>,
+    /// Number of CPUs (default: the machine's)
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole_number)]
+    pub cpus: Option<i64>,
+    /// Trials for each policy
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub trials: u32,
+    /// Where the random numbers start: decimal, or hexadecimal after 0x
+    #[arg(long, value_name = "S", default_value = "1")]
+    pub seed: String,
+    /// Only this policy; may be given more than once (default: deferred, nmi and ipi-nmi)
+    #[arg(long, value_name = "POLICY", value_enum)]
+    pub policy: Vec<Stop>,
+    /// Accelerator: auto, or one that the machine file lists; icount gives the same figures every time
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub accel: String,
+    /// Add a line of data for each trial to this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Leave out the trials that the file has already
+    #[arg(long)]
+    pub resume: bool,
 }
 
 /// `cargo xtask tidy`

@@ -5,12 +5,14 @@ mod cli;
 mod data;
 mod error;
 mod events;
+mod experiment;
 mod explain;
 mod image_check;
 mod machine;
 mod mutants;
 mod qemu;
 mod report;
+mod roles;
 mod run;
 mod scenario;
 mod setup;
@@ -66,6 +68,7 @@ fn dispatch(workspace: &Workspace, command: &Command) -> anyhow::Result<()> {
         Command::Explain(args) => explain::command(workspace, args),
         Command::Tidy(args) => tidy::run(workspace, args),
         Command::Simulate(args) => simulate::command(workspace, args),
+        Command::Experiment(command) => experiment::command(workspace, command),
         Command::Mutants(args) => mutants::command(workspace, args),
     }
 }

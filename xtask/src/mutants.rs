@@ -39,6 +39,8 @@ struct Mutant {
     machines: Vec<String>,
     /// CPUs, where it is not the machine's default.
     cpus: Option<i64>,
+    /// Accelerator, where it is not the one that works.
+    accel: Option<String>,
     check: String,
     patch: PathBuf,
 }
@@ -78,6 +80,7 @@ impl Mutant {
             scenario: if of_the_image { None } else { Some(value("scenario")?) },
             machines,
             cpus: cpus.transpose()?,
+            accel: value("accel").ok(),
             check,
             patch: patch.to_path_buf(),
         })
@@ -288,7 +291,8 @@ fn control(workspace: &Workspace, row: &Row) -> Result<bool> {
 
 fn plan(workspace: &Workspace, mutant: &Mutant, scenario: &str, machine: &Machine) -> Result<Plan> {
     let scenario = Scenario::load(workspace, scenario)?;
-    let args = RunArgs { accel: "auto".into(), cpus: mutant.cpus, ..RunArgs::default() };
+    let accel = mutant.accel.clone().unwrap_or_else(|| "auto".into());
+    let args = RunArgs { accel, cpus: mutant.cpus, ..RunArgs::default() };
     match Plan::make(machine.clone(), scenario, &args)? {
         Planned::Run(plan) => Ok(*plan),
         Planned::NotApplicable(reason) => Err(unexpected(format!("n/a: {reason}"))),

@@ -66,6 +66,9 @@ pub struct Scenario {
     /// `cargo xtask qemu` without `--scenario` runs this one. One file has it.
     #[serde(default)]
     pub default: bool,
+    /// What `cargo xtask experiment stop` runs, with other roles for its CPUs every time. One file has it.
+    #[serde(default)]
+    pub trials: bool,
     /// Rows of the list of failure modes that it stages (docs/scenarios.md).
     #[serde(default)]
     pub rows: Vec<u32>,
@@ -244,6 +247,9 @@ pub struct Expect {
     /// Interrupts that the capture kernel gets which it did not ask for.
     #[serde(default)]
     pub stray: Option<u32>,
+    /// The most ns that a lock which knows its holder takes to be locked and unlocked.
+    #[serde(default)]
+    pub lock_price: Option<u64>,
     /// Action of the `final` event.
     #[serde(default)]
     pub action: Option<String>,
@@ -317,6 +323,7 @@ impl Expect {
             stray,
             kept,
             firmware,
+            lock_price,
             action,
             reentries,
             config_problems,
@@ -362,14 +369,26 @@ impl Scenario {
             .iter()
             .map(|name| Self::load(workspace, name))
             .collect::<Result<Vec<_>>>()?;
-        let mut defaults = scenarios.iter().filter(|scenario| scenario.default);
-        if let (Some(first), Some(second)) = (defaults.next(), defaults.next()) {
-            let path = workspace.scenarios().join(format!("{}.toml", second.name));
-            let shown = workspace.relative(&path);
-            let message = format!("scenarios/{}.toml is the default already", first.name);
-            return Err(data::mistake(&data::text(&path, shown)?, shown, "default", &message));
+        for (key, what) in [("default", "the default"), ("trials", "what trials run")] {
+            let marked =
+                |scenario: &&Scenario| if key == "default" { scenario.default } else { scenario.trials };
+            let mut marked = scenarios.iter().filter(marked);
+            if let (Some(first), Some(second)) = (marked.next(), marked.next()) {
+                let path = workspace.scenarios().join(format!("{}.toml", second.name));
+                let shown = workspace.relative(&path);
+                let message = format!("scenarios/{}.toml is {what} already", first.name);
+                return Err(data::mistake(&data::text(&path, shown)?, shown, key, &message));
+            }
         }
         Ok(scenarios)
+    }
+
+    /// What `cargo xtask experiment stop` runs.
+    pub fn of_trials(workspace: &Workspace) -> Result<Self> {
+        Self::all(workspace)?
+            .into_iter()
+            .find(|scenario| scenario.trials)
+            .ok_or_else(|| crate::error::usage("scenarios/: no file has `trials = true`"))
     }
 
     /// The scenario that runs when none is named.

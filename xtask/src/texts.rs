@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use clap::CommandFactory;
+use clap::{CommandFactory, Parser};
 
-use crate::cli::{self, Cli, RunArgs};
+use crate::cli::{self, Cli, Command, ExperimentCommand, RunArgs, StopTrialsArgs};
 use crate::error::{Exit, class_of, one_line};
+use crate::experiment;
 use crate::machine::Machine;
 use crate::qemu::plan::{Plan, Planned};
 use crate::run::{no_machine, prepare_json};
@@ -28,6 +29,7 @@ fn help_texts() {
     {
         insta::assert_snapshot!(format!("help-{name}"), help(&[&name]));
     }
+    insta::assert_snapshot!("help-experiment-stop", help(&["experiment", "stop"]));
 }
 
 /// The error of a command line that clap itself refuses.
@@ -50,6 +52,9 @@ fn refused_command_lines() {
         refused(&["qemu", "x", "--timeout", "0"]),
         refused(&["setup", "--yes", "--check"]),
         refused(&["simulate", "--schedules", "0"]),
+        refused(&["experiment", "go"]),
+        refused(&["experiment", "stop", "--policy", "politely"]),
+        refused(&["experiment", "stop", "--trials", "0"]),
     ];
     insta::assert_snapshot!(all.concat());
 }
@@ -215,11 +220,43 @@ fn files_that_do_not_fit_together() {
 #[test]
 fn two_defaults() {
     let (root, workspace) = made_up();
-    for name in ["default", "null-write"] {
-        let text = SCENARIO.replace("NAME", name).replace("kexec", "default = true\nkexec");
-        std::fs::write(root.path().join(format!("scenarios/{name}.toml")), text).unwrap();
-    }
-    insta::assert_snapshot!(shown(Scenario::default(&workspace)));
+    let marked = |mark: &str| {
+        for name in ["default", "null-write"] {
+            let text = SCENARIO.replace("NAME", name).replace("kexec", &format!("{mark} = true\nkexec"));
+            std::fs::write(root.path().join(format!("scenarios/{name}.toml")), text).unwrap();
+        }
+    };
+    marked("default");
+    let two = shown(Scenario::default(&workspace));
+    marked("trials");
+    insta::assert_snapshot!(two + &shown(Scenario::of_trials(&workspace)));
+}
+
+/// What `experiment stop` says before anything runs.
+fn trials(change: impl FnOnce(&mut StopTrialsArgs)) -> String {
+    let (root, workspace) = made_up();
+    let text = SCENARIO.replace("NAME", "null-write").replace("kexec", "trials = true\nkexec");
+    std::fs::write(root.path().join("scenarios/null-write.toml"), text).unwrap();
+    let words = ["xtask", "experiment", "stop"];
+    let Command::Experiment(ExperimentCommand::Stop(mut args)) = Cli::parse_from(words).command else {
+        panic!("{words:?}")
+    };
+    change(&mut args);
+    shown(experiment::command(&workspace, &ExperimentCommand::Stop(args)))
+}
+
+#[test]
+fn trials_that_cannot_be_run() {
+    let (_root, workspace) = made_up();
+    let all = [
+        shown(Scenario::of_trials(&workspace)),
+        trials(|args| args.arch = Some("n".into())),
+        trials(|args| args.cpus = Some(1)),
+        trials(|args| args.accel = "warp".into()),
+        trials(|args| args.resume = true),
+        trials(|_| {}),
+    ];
+    insta::assert_snapshot!(all.concat());
 }
 
 #[test]

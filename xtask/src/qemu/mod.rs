@@ -16,6 +16,8 @@ pub mod session;
 
 use std::time::Duration;
 
+use crash_record::event::Stream;
+
 use crate::events::{Event, EventLog};
 use crate::symbols::Symbols;
 
@@ -64,6 +66,14 @@ pub enum Fate {
     Asked(u64),
     /// The emulator's objection.
     Refused(String),
+}
+
+impl Evidence {
+    /// The last look, taken while the right kernel held still: the capture kernel, or the one that panicked.
+    pub fn inspection(&self, capture: bool) -> Option<&inspect::Inspection> {
+        let stream = if capture { Stream::Capture } else { Stream::Panic };
+        self.inspections.iter().rev().find(|inspection| inspection.stream == stream)
+    }
 }
 
 /// How the emulator's life ended.

@@ -13,7 +13,9 @@ mod firmware;
 mod inputs;
 mod jump;
 mod locks;
+mod price;
 mod record;
+pub mod roles;
 mod rulings;
 mod steps;
 mod store;
@@ -22,7 +24,6 @@ mod stream;
 #[cfg(test)]
 pub mod tests;
 
-use crash_record::event::Stream;
 use crash_record::view::RecordView;
 use serde::Serialize;
 
@@ -31,6 +32,7 @@ use crate::machine::{Ending, Machine};
 use crate::qemu::inspect::Inspection;
 use crate::qemu::plan::Plan;
 use crate::qemu::{Ended, Evidence};
+use crate::roles::Roles;
 use crate::scenario::{Expect, Stop};
 use crate::symbols::Symbols;
 
@@ -122,6 +124,8 @@ pub struct Facts<'a> {
     pub stop: Stop,
     /// How long it may take.
     pub bound: Bound,
+    /// What the command line said each CPU does.
+    pub roles: Roles,
     /// The number that was on the kernel command line.
     pub nonce: u64,
     /// The image.
@@ -146,6 +150,7 @@ impl<'a> Facts<'a> {
             cpus: plan.cpus,
             stop: plan.stop,
             bound,
+            roles: Roles::of(&plan.command_line(nonce)),
             nonce,
             symbols,
             evidence,
@@ -164,8 +169,7 @@ impl<'a> Facts<'a> {
 
     /// The look that the verdict rests on: the last one, taken while the right kernel held still.
     fn inspection(&self) -> Option<&'a Inspection> {
-        let stream = if self.capture() { Stream::Capture } else { Stream::Panic };
-        self.evidence.inspections.iter().rev().find(|inspection| inspection.stream == stream)
+        self.evidence.inspection(self.capture())
     }
 
     /// The record as the runner read it.
@@ -196,7 +200,7 @@ pub const NAMES: [&str; CHECKS.len()] = {
 
 type Judge = fn(&'static str, &Facts) -> Check;
 
-const CHECKS: [(&str, Judge); 27] = [
+const CHECKS: [(&str, Judge); 29] = [
     ("events", stream::events),
     ("ending", stream::ending),
     ("inputs", inputs::inputs),
@@ -221,6 +225,8 @@ const CHECKS: [(&str, Judge); 27] = [
     ("locks", locks::locks),
     ("rulings", rulings::rulings),
     ("firmware", firmware::firmware),
+    ("roles", roles::roles),
+    ("lock-price", price::lock_price),
     ("store", store::store),
     ("stray", stray::stray),
     ("panic-stack", cpus::panic_stack),

@@ -3,6 +3,7 @@
 
 pub mod fixture;
 mod parked;
+mod roles;
 mod stored;
 
 use std::time::Duration;
@@ -237,6 +238,14 @@ fn notifiers() {
 fn reentries() {
     red(|run| run.said.insert(4, (Stream::Panic, 0, 1_150_000, "reentry", Vec::new())), &["reentries"]);
     red(|run| run.scenario = run.scenario.replace("owner = 0", "owner = 0\nreentries = 1"), &["reentries"]);
+}
+
+#[test]
+fn lock_price() {
+    red(|run| run.say("bench", "crash", "9000"), &["lock-price"]);
+    red(|run| run.say("bench", "crash", "0"), &["lock-price"]);
+    red(|run| run.say("bench", "rounds", "0"), &["lock-price"]);
+    red(|run| run.forget("bench"), &["lock-price"]);
 }
 
 #[test]

@@ -74,6 +74,7 @@ owner = 0
 store = 1
 stray = 0
 firmware = 1
+lock_price = 80
 cpu_states = "parked"
 ending = "capture"
 capture = true
@@ -86,6 +87,9 @@ ending = "off"
 action = "poweroff"
 steps = ["announce:done", "stop:done", "flush:done"]
 "#;
+
+/// A grace of 20 ms at scale 2; who holds the lock that the notifier wants is through after 10 us.
+pub const ROLES: &str = "panic.grace=10 test.role=1:off/0/10/end";
 
 /// A record, word by word.
 #[derive(Clone)]
@@ -215,6 +219,7 @@ pub struct Run {
     pub ended: Ended,
     pub shutdowns: Vec<String>,
     pub stop: Stop,
+    pub command_line: String,
     pub kexec: Kexec,
     pub held: bool,
     pub problems: Vec<String>,
@@ -287,6 +292,13 @@ impl Run {
                 "firmware",
                 &[("name", "a"), ("ruling", "inside"), ("who", "2"), ("outcome", "skipped"), ("beside", "b")],
             ),
+            said(
+                Boot,
+                1,
+                "bench",
+                &[("rounds", "100"), ("empty", "700"), ("plain", "1000"), ("crash", "5000")],
+            ),
+            said(Panic, 1_800_000, "trial", &[("moment", "990000"), ("entry", "written")]),
         ];
         let registers =
             (0..CPUS).map(|cpu| format!("CPU#{cpu}\nAX=0 BX=1\nPC={:x} FL=2\n", PARK + cpu as u64)).collect();
@@ -311,6 +323,7 @@ impl Run {
             ended: Ended::Exit(33),
             shutdowns: Vec::new(),
             stop: Stop::IpiNmi,
+            command_line: ROLES.to_owned(),
             kexec: Kexec::Post,
             held: true,
             problems: Vec::new(),
@@ -426,6 +439,7 @@ impl Run {
             cpus: CPUS as u32,
             stop: self.stop,
             bound: BOUND,
+            roles: Roles::of(&self.command_line),
             nonce: NONCE,
             symbols: &symbols,
             evidence: &evidence,
