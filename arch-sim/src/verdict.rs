@@ -14,6 +14,8 @@ use crate::scenario::{Body, Does, Scenario};
 use crate::world::{End, LEAP_NS, World};
 
 const MS: u64 = 1_000_000;
+/// In the word `panic_cpu`: no takeover any more.
+const TAKEN_OVER: u64 = 1 << 33;
 
 /// The most time, ns, that the path may take in this scenario: the budgets of the steps and notifiers
 /// that it has; what a redirect, a takeover and a re-entry may add; what the host takes away.
@@ -100,7 +102,8 @@ impl World {
             && watcher
             && !faults.no_nmi
             && !faults.maskable_nmi
-            && (!deaf || !self.oracle.taken_over);
+            // A takeover happens once, also if the owner outlived it.
+            && (!deaf || self.oracle.word & TAKEN_OVER == 0);
         !timer && !warden
     }
 
