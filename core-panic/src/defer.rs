@@ -18,8 +18,9 @@ use crate::report::Detail;
 use crate::sequence::{Cause, Panic};
 
 impl<P: Platform> Panic<'_, P> {
-    /// In the handler of a stop signal, which is a maskable one where a machine has no other: may this CPU return, to finish what it is in the middle of? Then
-    /// what it did when the signal came is saved, and the drop of its last lock parks it.
+    /// In the handler of a stop signal, which is a maskable one where a machine has no other: may this CPU return, to
+    /// finish what it is in the middle of? Then what it did when the signal came is saved, and the drop of its
+    /// last lock parks it.
     pub(crate) fn defers(&self, me: CpuId, rung: Rung, snapshot: &Snapshot<P::Registers>) -> bool {
         let policy = self.config().stop == StopPolicy::Deferred;
         let held = self.locks.held(me);
@@ -29,7 +30,7 @@ impl<P: Platform> Panic<'_, P> {
             return false;
         }
         if rung == Rung::Ipi {
-            self.asked.fetch_or(1 << me.index(), Ordering::AcqRel);
+            self.asked.fetch_or(me.bit(), Ordering::AcqRel);
         }
         self.record.set_slot(me, slot::HELD_FIRST, held.count());
         self.record.save_first(me, snapshot);
@@ -52,7 +53,7 @@ impl<P: Platform> Panic<'_, P> {
         self.platform.mask_interrupts();
         let me = self.platform.current();
         let deferred = self.record.slot(me, slot::DEFERRED_AT) != 0;
-        let asked = self.asked.load(Ordering::Acquire) & (1 << me.index()) != 0;
+        let asked = self.asked.load(Ordering::Acquire) & me.bit() != 0;
         let rung = match (deferred, asked) {
             (false, _) => Rung::Lock,
             (true, true) => Rung::Ipi,

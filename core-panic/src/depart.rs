@@ -115,7 +115,7 @@ impl<P: Platform> Panic<'_, P> {
     fn delay(&self) {
         let time = u64::from(self.config().timeout_s) * 1_000_000_000;
         let start = self.platform.now_ns();
-        for _ in 0..time / P::LEAST_ITERATION_NS.max(1) {
+        for _ in 0..time / P::LEAST_ITERATION_NS {
             if self.platform.now_ns().wrapping_sub(start) >= time {
                 return;
             }

@@ -19,9 +19,7 @@ impl<P: Platform> Panic<'_, P> {
             return Ended::skipped(format_args!("no storage that survives a reset is registered"));
         };
         let step = crash_lock::Step::new();
-        let mut token = None;
-        self.says(|authority| token = authority.token(&step, me));
-        let voice = Voice { panic: self, me, token };
+        let voice = Voice::new(self, me, &step);
         let name = keeper.name();
         match keeper.notify(&voice) {
             Ok(()) => Ended::done(false, format_args!("{name}")),

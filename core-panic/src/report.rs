@@ -226,9 +226,18 @@ pub(crate) fn foreign<const N: usize>(message: &dyn fmt::Display) -> Text<N> {
 
 /// What a notifier is given.
 pub(crate) struct Voice<'a, 'b, P: Platform> {
-    pub(crate) panic: &'a Panic<'b, P>,
-    pub(crate) me: CpuId,
-    pub(crate) token: Option<Panicking<'a>>,
+    panic: &'a Panic<'b, P>,
+    me: CpuId,
+    token: Option<Panicking<'a>>,
+}
+
+impl<'a, 'b, P: Platform> Voice<'a, 'b, P> {
+    /// With a token for `step`, if the locks listen to this sequence.
+    pub(crate) fn new(panic: &'a Panic<'b, P>, me: CpuId, step: &'a crash_lock::Step) -> Self {
+        let mut token = None;
+        panic.says(|authority| token = authority.token(step, me));
+        Voice { panic, me, token }
+    }
 }
 
 impl<P: Platform> Context for Voice<'_, '_, P> {

@@ -530,9 +530,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             self.notifying.store(me.index() as u32 + 1, Ordering::Release);
             self.depth.store(0, Ordering::Release);
             let step = crash_lock::Step::new();
-            let mut token = None;
-            self.says(|authority| token = authority.token(&step, me));
-            let voice = Voice { panic: self, me, token };
+            let voice = Voice::new(self, me, &step);
             let result = self.watched(me, budget_ms, || notifier.notify(&voice));
             self.notifying.store(0, Ordering::Release);
             let ended = match result {

@@ -231,7 +231,7 @@ impl<P: Platform> Panic<'_, P> {
         let start = self.platform.now_ns();
         let grace = self.config().deadline_ns(u64::from(self.config().grace_ms));
         let most = answer_ns.saturating_mul(2).saturating_add(grace);
-        for _ in 0..most / P::LEAST_ITERATION_NS.max(1) {
+        for _ in 0..most / P::LEAST_ITERATION_NS {
             let now = self.platform.now_ns();
             if !targets.iter().any(|cpu| self.awaited(me, cpu, now, start, answer_ns)) {
                 return;

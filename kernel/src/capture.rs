@@ -91,22 +91,10 @@ fn listen(ms: u64) {
     CAPTURE.event("listen", &[("ms", &ms)]);
     port::cpu::unmask_interrupts();
     let seen = || PORT.read() == Some(TYPED) || traps::LAST_BYTE.load(Ordering::Acquire) == u32::from(TYPED);
-    let heard = wait(ms, seen);
-    wait(LINGER_MS, || false);
+    let heard = console::wait(ms, seen);
+    console::wait(LINGER_MS, || false);
     PORT.mask_interrupts();
     CAPTURE.event("stray", &[("count", &STRAYS.load(Ordering::Acquire)), ("heard", &heard)]);
-}
-
-/// Whether that came true within `ms`.
-fn wait(ms: u64, mut condition: impl FnMut() -> bool) -> bool {
-    let since = PORT.now_ns();
-    while PORT.now_ns().wrapping_sub(since) < ms * 1_000_000 {
-        if condition() {
-            return true;
-        }
-        PORT.relax();
-    }
-    false
 }
 
 fn fail(check: &str, detail: &dyn Display) {

@@ -71,12 +71,21 @@ impl Events {
 
 /// Waits until the bench has had its look: until it types `g`, or for `ms` milliseconds.
 pub fn hold(ms: u64, read: impl Fn() -> Option<u8>) {
+    wait(ms, || read() == Some(b'g'));
+}
+
+/// Waits until the condition is true, for `ms` milliseconds at most. Returns whether it came true.
+pub fn wait(ms: u64, mut condition: impl FnMut() -> bool) -> bool {
     let start = PORT.now_ns();
     // The cap is for a clock that stands still: an iteration takes longer than 4 ns.
     for _ in 0..ms * 1_000_000 / 4 {
-        if PORT.now_ns().wrapping_sub(start) >= ms * 1_000_000 || read() == Some(b'g') {
-            return;
+        if PORT.now_ns().wrapping_sub(start) >= ms * 1_000_000 {
+            return false;
+        }
+        if condition() {
+            return true;
         }
         PORT.relax();
     }
+    false
 }

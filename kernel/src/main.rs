@@ -21,7 +21,7 @@ cfg_if::cfg_if! {
         mod capture;
         mod console;
         mod firmware;
-mod first;
+        mod first;
         mod hammer;
         mod load;
         mod measure;

@@ -309,13 +309,15 @@ fn attempt(workspace: &Workspace, row: &Row) -> Result<String> {
     let scratch = Workspace::at(&tree);
     let kernel = build::kernel_in(&scratch, machine, &scratch_root.join("metal"))?;
     let Some(scenario) = &mutant.scenario else {
-        return match image_check::run(machine, &kernel) {
-            Ok(()) => Err(unexpected("survived: the image is as it should be")),
-            Err(error) if one_line(&error).contains(&format!("{}: ", mutant.check)) => {
-                Ok(format!("red by `{}`", mutant.check))
-            }
-            Err(error) => Err(error),
-        };
+        let findings = image_check::all(machine, &kernel)?;
+        if findings.iter().any(|finding| finding.check == mutant.check) {
+            return Ok(format!("red by `{}`", mutant.check));
+        }
+        let others: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        return Err(unexpected(match others.as_slice() {
+            [] => "survived: the image is as it should be".into(),
+            others => format!("`{}` is not red; red are: {}", mutant.check, others.join("; ")),
+        }));
     };
     // The scenario comes from the unbroken tree, the run's folder goes there too.
     let plan = plan(workspace, mutant, scenario, machine)?;

@@ -66,15 +66,21 @@ const SHOWN: usize = 8;
 
 /// Checks the image of a machine's kernel; an error lists what is wrong with it.
 pub fn run(machine: &Machine, elf: &Path) -> Result<()> {
-    let data = std::fs::read(elf).or_environment(|| format!("cannot read {}", elf.display()))?;
-    let mut findings = findings(&data, &machine.image_check)?;
-    findings.extend(reach::findings(&parse(&data)?, &machine.image_check)?);
+    let findings = all(machine, elf)?;
     if findings.is_empty() {
         return Ok(());
     }
     let mut lines = vec![format!("the {} image fails its checks ({})", machine.name, elf.display())];
     lines.extend(findings.iter().map(|finding| format!("  {finding}")));
     Err(unexpected(lines.join("\n")))
+}
+
+/// Everything that is wrong with the image of a machine's kernel.
+pub fn all(machine: &Machine, elf: &Path) -> Result<Vec<Finding>> {
+    let data = std::fs::read(elf).or_environment(|| format!("cannot read {}", elf.display()))?;
+    let mut findings = findings(&data, &machine.image_check)?;
+    findings.extend(reach::findings(&parse(&data)?, &machine.image_check)?);
+    Ok(findings)
 }
 
 fn parse(data: &[u8]) -> Result<ElfFile64<'_>> {

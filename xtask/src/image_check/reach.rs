@@ -22,8 +22,8 @@ use crate::machine::ImageCheck;
 /// Stable name of the rule.
 pub const CHECK: &str = "no-panic-on-the-panic-path";
 
-/// Where the panic path begins: functions of the sequence that a trap, a panic or a signal calls. Nothing of this
-/// may be inlined away: an image without them has not been looked at.
+/// Functions of the sequence that a trap, a panic or a signal calls, which are entries as all of that crate. None of
+/// them may be inlined away: an image without them has not been looked at.
 const ENTRIES: [&str; 3] = ["enter", "on_signal", "begin"];
 /// The crate whose functions these are.
 const SEQUENCE: &str = "core_panic";
@@ -92,8 +92,7 @@ pub fn findings(file: &ElfFile64<'_>, settings: &ImageCheck) -> Result<Vec<Findi
         return Ok(found);
     }
     let entry = |name: &str| {
-        ENTRIES.iter().any(|entry| is_entry(name, entry))
-            || BY_POINTER.iter().any(|path| is_below(name, path))
+        BY_POINTER.iter().any(|path| is_below(name, path))
             || settings.entries.iter().any(|entry| entry == name)
     };
     let ways = graph.ways(entry);
@@ -117,11 +116,12 @@ impl Graph {
         let mut graph = Graph { pieces, edges: BTreeMap::new() };
         // Constants have no symbols of their own: each begins where something refers to it. Those that code
         // refers to come first, because the distances in a table of jumps count from its beginning.
+        let data = data_sections(file);
         for reference in references.iter().filter(|reference| reference.from_code) {
-            graph.begin(reference.target, &data_sections(file));
+            graph.begin(reference.target, &data);
         }
         for reference in references.iter().filter(|reference| !reference.from_code) {
-            graph.begin(graph.target(reference), &data_sections(file));
+            graph.begin(graph.target(reference), &data);
         }
         for reference in &references {
             let from = graph.start_of(reference.at);
@@ -262,6 +262,7 @@ fn data_sections(file: &ElfFile64<'_>) -> Vec<(u64, u64)> {
 fn references(file: &ElfFile64<'_>) -> Result<Vec<Reference>> {
     let mut references = Vec::new();
     for section in file.sections().filter(|section| flags(section) & u64::from(SHF_ALLOC) != 0) {
+        let from_code = is_code(&section);
         for (at, relocation) in section.relocations() {
             let RelocationTarget::Symbol(index) = relocation.target() else { continue };
             let symbol =
@@ -270,13 +271,13 @@ fn references(file: &ElfFile64<'_>) -> Result<Vec<Reference>> {
                 || relocation.kind() == RelocationKind::PltRelative;
             // A function is referred to as a whole, whatever is added. Otherwise x86 counts, in code, from the
             // end of the field, so 4 bytes are in the addend.
-            let addend = match (symbol.kind(), relative && is_code(&section)) {
+            let addend = match (symbol.kind(), relative && from_code) {
                 (SymbolKind::Text, _) => 0,
                 (_, true) => relocation.addend() + 4,
                 (_, false) => relocation.addend(),
             };
             let target = symbol.address().wrapping_add_signed(addend);
-            references.push(Reference { at, target, from_code: is_code(&section), relative });
+            references.push(Reference { at, target, from_code, relative });
         }
     }
     Ok(references)
