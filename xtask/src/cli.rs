@@ -246,6 +246,9 @@ pub struct StopTrialsArgs {
     /// Accelerator: auto, or one that the machine file lists; icount gives the same figures every time
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub accel: String,
+    /// Firmware: one that the machine file lists (default: its first)
+    #[arg(long, value_name = "NAME")]
+    pub firmware: Option<String>,
     /// Add a line of data for each trial to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -32,9 +32,9 @@ pub fn read(path: &Path, series: &[Series], resume: bool) -> Result<Vec<Trial>> 
         let trial: Trial = serde_json::from_str(line)
             .map_err(|error| usage(format!("--json: {shown}:{number}: not a trial: {error}")))?;
         if !series.contains(&trial.series) {
-            let Series { machine, accel, cpus, seed } = &trial.series;
+            let Series { machine, accel, firmware, cpus, seed } = &trial.series;
             return Err(usage(format!(
-                "--json: {shown}:{number}: a trial of another series: {machine}, {accel}, {cpus} CPUs, seed {seed}"
+                "--json: {shown}:{number}: a trial of another series: {machine}, {accel}, {firmware}, {cpus} CPUs, seed {seed}"
             )));
         }
         trials.push(trial);
@@ -57,7 +57,7 @@ mod tests {
     use crate::scenario::Stop;
 
     fn series(seed: u64) -> Series {
-        Series { machine: "m".into(), accel: "a".into(), cpus: 4, seed }
+        Series { machine: "m".into(), accel: "a".into(), firmware: "f".into(), cpus: 4, seed }
     }
 
     fn trial(number: u32) -> Trial {
@@ -101,7 +101,7 @@ mod tests {
             refused(series(1), false)
                 .ends_with("is not empty; go on with it (--resume) or name another file")
         );
-        assert!(refused(series(2), true).ends_with(":1: a trial of another series: m, a, 4 CPUs, seed 1"));
+        assert!(refused(series(2), true).ends_with(":1: a trial of another series: m, a, f, 4 CPUs, seed 1"));
         std::fs::write(&path, "{}\n").unwrap();
         assert!(refused(series(1), true).contains(":1: not a trial: "));
     }

@@ -95,7 +95,13 @@ fn batch(workspace: &Workspace, scenario: &Scenario, args: &StopTrialsArgs, name
         usage(format!("scenarios/{}.toml: trials need `panic.grace` on its command_line", scenario.name))
     })?;
     let seed = parse_seed(&args.seed)?;
-    let series = Series { machine: name.to_owned(), accel: plan.accel.name.clone(), cpus: plan.cpus, seed };
+    let series = Series {
+        machine: name.to_owned(),
+        accel: plan.accel.name.clone(),
+        firmware: plan.firmware.name.clone(),
+        cpus: plan.cpus,
+        seed,
+    };
     Ok(Batch { grace_us: grace_ms * u64::from(plan.accel.panic_scale) * 1_000, machine, series })
 }
 
@@ -117,6 +123,7 @@ fn plan(
     let run = RunArgs {
         cpus: args.cpus,
         accel: args.accel.clone(),
+        firmware: args.firmware.clone(),
         stop: Some(policy),
         append,
         ..RunArgs::default()
@@ -144,9 +151,9 @@ fn series_of_trials(
             !trials.iter().any(same)
         })
         .collect();
-    let Series { machine, accel, cpus, seed } = &batch.series;
+    let Series { machine, accel, firmware, cpus, seed } = &batch.series;
     say!(
-        "{} {machine}, {accel}, {cpus} CPUs, seed {seed}: {} trials to run",
+        "{} {machine}, {accel}, {firmware}, {cpus} CPUs, seed {seed}: {} trials to run",
         paint(BOLD, "--"),
         wanted.len()
     );

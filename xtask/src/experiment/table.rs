@@ -14,8 +14,8 @@ use crate::verdict::roles::WANTED;
 /// Everything that is printed of a series.
 pub fn show(series: &Series, policies: &[Stop], trials: &[Trial]) -> String {
     let mut out = String::new();
-    let Series { machine, accel, cpus, seed } = series;
-    let _ = writeln!(out, "{machine}, {accel}, {cpus} CPUs, seed {seed}\n");
+    let Series { machine, accel, firmware, cpus, seed } = series;
+    let _ = writeln!(out, "{machine}, {accel}, {firmware}, {cpus} CPUs, seed {seed}\n");
     let columns: Vec<_> = policies.iter().map(|policy| Column::of(*policy, trials)).collect();
     let mut row = |name: &str, cell: &dyn Fn(&Column) -> String| {
         let cells: Vec<_> = columns.iter().map(cell).collect();
@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn series() -> Series {
-        Series { machine: "m".into(), accel: "a".into(), cpus: 4, seed: 1 }
+        Series { machine: "m".into(), accel: "a".into(), firmware: "f".into(), cpus: 4, seed: 1 }
     }
 
     #[test]

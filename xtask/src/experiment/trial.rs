@@ -22,6 +22,8 @@ pub struct Series {
     pub machine: String,
     /// Accelerator.
     pub accel: String,
+    /// Firmware.
+    pub firmware: String,
     /// Number of CPUs.
     pub cpus: u32,
     /// Where the random numbers start.
