@@ -281,6 +281,9 @@ pub struct MutantArgs {
     /// Only what has this text in its name, as --list shows it
     #[arg(long, value_name = "TEXT")]
     pub filter: Option<String>,
+    /// Only those that are built for a machine: booted, or their image looked at
+    #[arg(long)]
+    pub metal: bool,
     /// Only this many, other ones every day
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub sample: Option<u32>,

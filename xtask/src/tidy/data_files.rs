@@ -4,7 +4,7 @@ use super::tree::{Problem, Tree};
 use crate::error::one_line;
 use crate::image_check;
 use crate::machine::Machine;
-use crate::mutants::{self, host::HostCase, sim};
+use crate::mutants::{self, host::HostCase, metal::list, sim};
 use crate::scenario::Scenario;
 use std::path::Path;
 
@@ -82,13 +82,15 @@ fn mutant(text: &str, machines: &[Machine], scenarios: &[Scenario]) -> Vec<Strin
             wrong.push(format!("has no `{name}:` line"));
         }
     }
-    let scenario = field("scenario");
-    if !scenario.is_empty() && !scenarios.iter().any(|known| known.name == scenario) {
-        wrong.push(format!("`{scenario}` is not a scenario"));
+    for scenario in list(field("scenario")) {
+        if !scenario.is_empty() && !scenarios.iter().any(|known| known.name == scenario) {
+            wrong.push(format!("`{scenario}` is not a scenario"));
+        }
     }
-    let machine = field("machine");
-    if !machine.is_empty() && machine != "all" && !machines.iter().any(|known| known.name == machine) {
-        wrong.push(format!("`{machine}` is not a machine"));
+    for machine in list(field("machine")) {
+        if !machine.is_empty() && machine != "all" && !machines.iter().any(|known| known.name == machine) {
+            wrong.push(format!("`{machine}` is not a machine"));
+        }
     }
     wrong
 }
