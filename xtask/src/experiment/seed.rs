@@ -94,6 +94,10 @@ pub fn roles(seed: u64, trial: u32, cpus: u32, grace_us: u64) -> Roles {
                     roles.of.insert(cpu, Role { interrupts: random.coin(), lock: None, us, then: Then::End });
                 }
             }
+            // With nobody told to do anything there is no moment to count from.
+            if roles.of.is_empty() {
+                roles.of.insert(1, Role { interrupts: true, lock: None, us: 10, then: Then::End });
+            }
         }
         Kind::Loop => {
             let cpu = 1 + random.below(u64::from(cpus) - 1) as usize;
@@ -178,7 +182,7 @@ mod tests {
             let all = locks.len();
             locks.dedup();
             assert!(all == locks.len() && locks.iter().all(|lock| *lock < LOCKS), "{roles}");
-            assert!(roles.of.keys().all(|cpu| *cpu < cpus as usize), "{roles}");
+            assert!(!roles.of.is_empty() && roles.of.keys().all(|cpu| *cpu < cpus as usize), "{roles}");
             assert_eq!(!locks.is_empty(), matches!(kind, Kind::Holders | Kind::Mixed), "{roles}");
             for (cpu, role) in &roles.of {
                 assert!(role.us <= 3 * GRACE, "{roles}");

@@ -15,6 +15,9 @@ use crate::scenario::Stop;
 use crate::verdict::Outcome;
 use crate::verdict::roles::Told;
 
+/// In place of a check: the run is green, and its figures are not there.
+const NOT_MEASURED: &str = "not-measured";
+
 /// What tells one series of trials from another.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Series {
@@ -82,14 +85,19 @@ pub struct Measured {
 impl Trial {
     /// The line of a run.
     pub fn of(series: &Series, trial: u32, roles: &Roles, result: &RunResult) -> Trial {
+        let measured = measure(result);
+        let mut red: Vec<_> = result.verdict.red().map(|check| check.name.to_owned()).collect();
+        if measured.is_none() && red.is_empty() {
+            red.push(NOT_MEASURED.to_owned());
+        }
         Trial {
             series: series.clone(),
             policy: result.plan.stop,
             trial,
             kind: Kind::of(trial).name().to_owned(),
             roles: roles.to_string(),
-            red: result.verdict.red().map(|check| check.name.to_owned()).collect(),
-            measured: measure(result),
+            red,
+            measured,
         }
     }
 }
