@@ -3,6 +3,10 @@
 //! Questions for the porter:
 //! * Which device takes bytes when nothing else works, and how long may one byte take at most?
 //! * Does the terminal want `\r` before `\n`? Is there input, and does it interrupt?
+//!
+//! Answers:
+//! * `arch-x86_64/src/console.rs`: `write`, `read`, `through_firmware`, `raise_receive_interrupt`, `enable_receive_interrupt`
+//! * `arch-ppc64/src/console.rs`: `write`, `read`, `through_firmware`, `raise_receive_interrupt`, `enable_receive_interrupt`
 
 use crate::Port;
 use hal::Unsupported;

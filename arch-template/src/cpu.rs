@@ -5,6 +5,10 @@
 //!   stray write may have changed?
 //! * How are maskable interrupts masked? What is the polite busy wait? How does a parked CPU give the host its
 //!   core back without unmasking (and is that wait in the section `.text.park`)?
+//!
+//! Answers:
+//! * `arch-x86_64/src/cpu.rs`: `current`, `mask_interrupts`, `relax`, `park_wait`, `interrupts_enabled`, `unmask_interrupts`
+//! * `arch-ppc64/src/cpu.rs`: `current`, `mask_interrupts`, `relax`, `park_wait`, `interrupts_enabled`, `unmask_interrupts`
 
 use crate::Port;
 use hal::CpuId;

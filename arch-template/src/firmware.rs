@@ -3,6 +3,10 @@
 //! Questions for the porter:
 //! * Which call resets, which powers off, how long may each take before it counts as failed?
 //! * Can the emulator be told an exit status? May firmware be called while another CPU was stopped inside it?
+//!
+//! Answers:
+//! * `arch-x86_64/src/firmware.rs`: `reboot`, `power_off`, `emulator_exit`, `arm`, `call`, `dwelling`
+//! * `arch-ppc64/src/firmware.rs`: `reboot`, `power_off`, `emulator_exit`, `arm`, `call`, `dwelling`
 
 use crate::Absent;
 use hal::Unsupported;

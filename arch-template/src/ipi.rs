@@ -3,6 +3,10 @@
 //! Questions for the porter:
 //! * Which hardware sends them, can it be busy, and what bounds that wait?
 //! * Which vector means stop and which means nudge, and how does the target acknowledge?
+//!
+//! Answers:
+//! * `arch-x86_64/src/ipi.rs`: `send_stop`, `send_nudge`
+//! * `arch-ppc64/src/ipi.rs`: `send_stop`, `send_nudge`
 
 use crate::Absent;
 use hal::CpuId;

@@ -4,6 +4,10 @@
 //! * Where is the crash region, and how is it kept from being written before the jump?
 //! * Which interrupt sources must be masked so that none reaches the next kernel?
 //! * What does the boot protocol of the next kernel want, and where is the code that does the last switch?
+//!
+//! Answers:
+//! * `arch-x86_64/src/kexec.rs`: `image`, `verify`, `quiesce`, `jump`, `load`, `crash_module`
+//! * `arch-ppc64/src/kexec.rs`: `image`, `verify`, `quiesce`, `jump`, `load`, `crash_module`
 
 use crate::Absent;
 use hal::kexec::{Handoff, Image, Kexec, KexecError, Quiesced, Verified};

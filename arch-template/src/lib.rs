@@ -1,12 +1,12 @@
 //! A skeleton port: it fulfils the whole contract of [`hal`] and can do nothing.
 //!
-//! Copy this folder to start a port (`PORTING.md` has the order of work). Every module is here under
+//! `cargo xtask new-arch` copies this folder to start a port (`PORTING.md` has the order of work). Every module is here under
 //! the name that it has in every port, states what has to go into it as questions for the porter, and
 //! answers [`hal::Unsupported`] with a reason, or the least that is still true, until they are answered.
 //!
 //! The workspace builds it and its tests on every change, so the contract cannot move away from it.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod backtrace;
 pub mod boot;

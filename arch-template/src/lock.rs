@@ -3,6 +3,10 @@
 //! Questions for the porter:
 //! * Can code that holds a lock be moved to another CPU? Then `Pin` keeps it where it is.
 //! * How long is [`Kernel::PATIENCE`] in time? The owner waits that often for a CPU that may still run.
+//!
+//! Answers:
+//! * `arch-x86_64/src/lock.rs`: `domain`, `pin`, `current`, `relax`
+//! * `arch-ppc64/src/lock.rs`: `domain`, `pin`, `current`, `relax`
 
 use crate::platform::Port;
 use crash_lock::{Domain, Kernel};

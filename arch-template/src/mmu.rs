@@ -3,6 +3,10 @@
 //! Questions for the porter:
 //! * Which page sizes and which table format? Which bits say read, write, execute?
 //! * Is physical memory mapped linearly, and from where?
+//!
+//! Answers:
+//! * `arch-x86_64/src/mmu.rs`: `phys_of`, `map_physical`
+//! * `arch-ppc64/src/mmu.rs`: `phys_of`, `map_physical`
 
 /// The physical address behind a kernel pointer: the same number, as long as there are no page tables.
 pub fn phys_of<T: ?Sized>(pointer: *const T) -> u64 {

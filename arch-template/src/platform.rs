@@ -1,4 +1,8 @@
 //! The composite: what the panic path gets to see of this machine.
+//!
+//! Answers:
+//! * `arch-x86_64/src/platform.rs`: `name`, `capture`, `ipi`, `nmi`, `kexec`, `timer`
+//! * `arch-ppc64/src/platform.rs`: `name`, `capture`, `ipi`, `nmi`, `kexec`, `timer`
 
 use crate::Absent;
 use crate::registers::RegisterSet;

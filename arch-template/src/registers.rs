@@ -3,6 +3,10 @@
 //! Questions for the porter:
 //! * What is the order of the machine's ELF `elf_gregset_t`? The words are kept in exactly that order.
 //! * Which callee-saved register carries the test load's witness value?
+//!
+//! Answers:
+//! * `arch-x86_64/src/registers.rs`: `words`, `pc`, `sp`, `witness`, `backtrace`, `from_words`
+//! * `arch-ppc64/src/registers.rs`: `words`, `pc`, `sp`, `witness`, `backtrace`, `from_words`
 
 use crate::backtrace;
 use hal::registers::Registers;

@@ -3,6 +3,10 @@
 //! Questions for the porter:
 //! * Where does firmware list the CPUs, and which of them are usable?
 //! * How is one started, in which mode does it begin, and how long may it take to answer?
+//!
+//! Answers:
+//! * `arch-x86_64/src/smp.rs`: `count`, `start`, `mayday_secondary`
+//! * `arch-ppc64/src/smp.rs`: `count`, `start`, `mayday_secondary`
 
 use crate::Port;
 use hal::CpuId;

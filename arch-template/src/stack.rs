@@ -3,6 +3,10 @@
 //! Questions for the porter:
 //! * Where are [`PanicStacks::COUNT`] stacks per CPU reserved, with an unmapped page below each?
 //! * Which registers must the switch set so that a backtrace ends at the new stack's top?
+//!
+//! Answers:
+//! * `arch-x86_64/src/stack.rs`: `switch`, `paint_panic_stacks`
+//! * `arch-ppc64/src/stack.rs`: `switch`, `paint_panic_stacks`
 
 use crate::Port;
 use hal::CpuId;

@@ -4,6 +4,10 @@
 //! * Who keeps bytes over a reset: firmware's variables, an error record store, battery-backed memory?
 //! * What of it belongs to others, and how does this kernel get a part of its own without harming theirs?
 //! * How long may each call take, and may it be made while another CPU was stopped inside firmware?
+//!
+//! Answers:
+//! * `arch-x86_64/src/store.rs`: `prepare`, `capacity`, `write`, `read`, `clear`, `occupied`
+//! * `arch-ppc64/src/store.rs`: `prepare`, `capacity`, `write`, `read`, `clear`, `occupied`
 
 use crate::Absent;
 use hal::store::{Capacity, Store, StoreError};

@@ -4,6 +4,10 @@
 //! * Which vector is which [`hal::trap::FaultKind`], and where is the faulting address?
 //! * Which kinds need a stack of their own (NMI, machine check, stack faults)?
 //! * What does a trap do that comes before handlers are registered? (A line on the console, then stop.)
+//!
+//! Answers:
+//! * `arch-x86_64/src/trap.rs`: `set_handlers`, `provoke`, `x86_trap`, `classify`
+//! * `arch-ppc64/src/trap.rs`: `set_handlers`, `provoke`, `ppc_trap`, `classify`
 
 use crate::registers::RegisterSet;
 use hal::testload::Provoke;

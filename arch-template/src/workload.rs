@@ -3,6 +3,10 @@
 //! Questions for the porter:
 //! * The loop is assembly in the section `.text.workload`; [`Workload`] gives the offsets. Which register holds
 //!   the witness, and is it the one that [`hal::registers::Registers::witness`] reads?
+//!
+//! Answers:
+//! * `arch-x86_64/src/workload.rs`: `run`
+//! * `arch-ppc64/src/workload.rs`: `run`
 
 use hal::testload::Workload;
 

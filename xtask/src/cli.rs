@@ -39,6 +39,8 @@ pub enum Command {
     /// Measure: many panics, each with other work for its CPUs
     #[command(subcommand)]
     Experiment(ExperimentCommand),
+    /// Start a port: copy the skeleton, register it, and let it build for its target at once
+    NewArch(NewArchArgs),
     /// Break the tree on purpose, patch by patch, and require that the named check goes red
     Mutants(MutantArgs),
 }
@@ -266,6 +268,22 @@ pub struct TidyArgs {
     /// Leave out rustfmt and clippy: only what this program checks itself
     #[arg(long)]
     pub quick: bool,
+}
+
+/// `cargo xtask new-arch`
+#[derive(Clone, Debug, Args)]
+pub struct NewArchArgs {
+    /// Name of the port: its folder is arch-NAME, its machine file machines/NAME.toml
+    pub name: String,
+    /// Target triple (default: the bare-metal one whose name begins so, if there is only one)
+    #[arg(long, value_name = "TRIPLE")]
+    pub target: Option<String>,
+    /// Emulator (default: qemu-system-NAME)
+    #[arg(long, value_name = "BINARY")]
+    pub qemu: Option<String>,
+    /// Machine of the emulator (default: virt)
+    #[arg(long, value_name = "M")]
+    pub machine: Option<String>,
 }
 
 /// `cargo xtask build`

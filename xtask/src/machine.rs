@@ -186,6 +186,9 @@ pub struct ImageCheck {
     /// Symbols of functions that trap entries call: the panic path begins there too.
     #[serde(default)]
     pub entries: Vec<String>,
+    /// Why the panic path cannot be followed yet: for a port that is being written.
+    #[serde(default)]
+    pub not_yet: Option<String>,
 }
 
 /// `[host_tests]`: the tests of the host once more, under user-mode emulation.
@@ -254,6 +257,9 @@ impl Machine {
         }
         if let Some(count) = machine.suite.cpus.iter().find(|&&count| count == 0 || count > maximum) {
             return wrong("cpus", format!("{count} CPUs is not between 1 and the maximum, {maximum}"));
+        }
+        if machine.image_check.not_yet.is_some() && !machine.image_check.entries.is_empty() {
+            return wrong("not_yet", "there are `entries`, so the panic path can be followed".into());
         }
         let memory = &machine.memory;
         if memory.default_mib < memory.minimum_mib || memory.default_mib > memory.maximum_mib {

@@ -10,6 +10,7 @@ mod explain;
 mod image_check;
 mod machine;
 mod mutants;
+mod new_arch;
 mod qemu;
 mod report;
 mod roles;
@@ -69,6 +70,7 @@ fn dispatch(workspace: &Workspace, command: &Command) -> anyhow::Result<()> {
         Command::Tidy(args) => tidy::run(workspace, args),
         Command::Simulate(args) => simulate::command(workspace, args),
         Command::Experiment(command) => experiment::command(workspace, command),
+        Command::NewArch(args) => new_arch::command(workspace, args),
         Command::Mutants(args) => mutants::command(workspace, args),
     }
 }

@@ -72,6 +72,10 @@ impl Matrix {
                 self.add(machine, scenario, &args(cpus, pair))?;
             }
         }
+        // A port that is being written has no columns yet.
+        if machine.suite.cpus.is_empty() {
+            return Ok(());
+        }
         let base = args(machine.cpus.default, pairs[0]);
         if scenario.suite.every_firmware {
             for firmware in machine.qemu.firmware.iter().skip(1) {

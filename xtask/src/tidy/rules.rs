@@ -6,6 +6,9 @@ use super::tree::{Problem, Tree};
 /// The port that runs on the host: no kernel is built for it, and it brings the panic sequence along.
 pub const SIMULATOR: &str = "arch-sim";
 
+/// The port that new ones are copied from.
+const TEMPLATE: &str = "arch-template";
+
 /// Crates in which every atomic comes from `hal::sync`.
 const FACADE: [&str; 3] = ["core-panic/src", "crash-lock/src", "crash-record/src"];
 /// Crates that know no architecture.
@@ -34,6 +37,7 @@ pub fn check(tree: &Tree, machines: &[String]) -> Vec<Problem> {
         no_machine_name(path, &source, machines, &mut problems);
     }
     same_modules(tree, &mut problems);
+    template_answers(tree, &mut problems);
     port_surface(tree, &mut problems);
     lengths(tree, &mut problems);
     local_paths(tree, &mut problems);
@@ -138,7 +142,6 @@ fn same_modules(tree: &Tree, problems: &mut Vec<Problem>) {
         modules.dedup();
         modules
     };
-    const TEMPLATE: &str = "arch-template";
     let wanted = modules(TEMPLATE);
     if wanted.is_empty() {
         problems.push(Problem::of("same-modules", TEMPLATE, "the skeleton port is missing"));
@@ -148,6 +151,48 @@ fn same_modules(tree: &Tree, problems: &mut Vec<Problem>) {
         for module in wanted.iter().filter(|module| !there.contains(module)) {
             let message = format!("has no module `{module}`, which every port has");
             problems.push(Problem::of("same-modules", port, message));
+        }
+    }
+}
+
+/// Each module of the skeleton says where the other ports answer its questions: functions that are there.
+fn template_answers(tree: &Tree, problems: &mut Vec<Problem>) {
+    const CHECK: &str = "template-answers";
+    let ports: Vec<_> =
+        tree.folders("arch-").into_iter().filter(|port| ![TEMPLATE, SIMULATOR].contains(port)).collect();
+    for (path, text) in
+        tree.below(&format!("{TEMPLATE}/src"), ".rs").filter(|(path, _)| !path.ends_with("/lib.rs"))
+    {
+        let mut answering = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let Some((file, functions)) =
+                line.strip_prefix("//! * `arch-").and_then(|rest| rest.split_once("`: "))
+            else {
+                continue;
+            };
+            let file = format!("arch-{file}");
+            let there = tree.get(&file).map(|text| Source::new(text).code).unwrap_or_default();
+            for function in functions.split('`').skip(1).step_by(2) {
+                let definition = format!("fn {function}");
+                let defined = there
+                    .match_indices(&definition)
+                    .any(|(at, found)| !there[at + found.len()..].starts_with(is_identifier));
+                if !defined {
+                    let message = format!("{file} has no function `{function}`");
+                    problems.push(Problem::at(CHECK, path, number + 1, message));
+                }
+            }
+            answering.push(file);
+        }
+        // Two answers show what is the machine's and what is the contract's.
+        let answers =
+            ports.iter().filter(|port| answering.iter().any(|file| file.starts_with(&format!("{port}/"))));
+        if ports.len() > 1 && answers.count() < 2 {
+            problems.push(Problem::of(
+                CHECK,
+                path,
+                "does not say where two other ports answer its questions",
+            ));
         }
     }
 }
@@ -312,6 +357,29 @@ mod tests {
         assert!(checks(&[("arch-vax/src/boot/mod.rs", ""), ("arch-vax/src/asm/x.S", "")]).is_empty());
         let bare = check(&Tree::of(&[("README.md", "")]), &[]);
         assert_eq!(bare[0].check, "same-modules");
+    }
+
+    #[test]
+    fn an_answer_that_is_nowhere_is_found() {
+        let problems = |answers: &str| {
+            let module = format!("//! Answers:\n{answers}fn f() {{}}\n");
+            let files = [
+                ("arch-template/src/boot.rs", module.as_str()),
+                ("arch-vax/src/boot.rs", "fn start() {}\nfn started() {}\n"),
+                ("arch-alpha/src/boot.rs", "// fn commented() {}\nfn begin() {}\n"),
+            ];
+            let found = check(&Tree::of(&files), &[]);
+            let mine = found.into_iter().filter(|problem| problem.check == "template-answers");
+            mine.map(|problem| problem.message).collect::<Vec<_>>()
+        };
+        let vax = "//! * `arch-vax/src/boot.rs`: `start`\n";
+        assert!(problems(&format!("{vax}//! * `arch-alpha/src/boot.rs`: `begin`\n")).is_empty());
+        assert_eq!(problems(vax), ["does not say where two other ports answer its questions"]);
+        for gone in ["star", "commented"] {
+            let alpha = format!("//! * `arch-alpha/src/boot.rs`: `begin`, `{gone}`\n");
+            let message = format!("arch-alpha/src/boot.rs has no function `{gone}`");
+            assert_eq!(problems(&format!("{vax}{alpha}")), [message]);
+        }
     }
 
     #[test]
