@@ -1,6 +1,7 @@
 //! `cargo xtask`: builds, runs and checks Mayday. This file only dispatches.
 
 mod build;
+mod cases;
 mod cli;
 mod data;
 mod error;

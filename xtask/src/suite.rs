@@ -12,6 +12,7 @@ use std::time::Instant;
 use anyhow::Result;
 use serde_json::json;
 
+use crate::cases::Case;
 use crate::cli::{TestArgs, TidyArgs};
 use crate::error::{class_of, environment, one_line, unexpected, usage};
 use crate::machine::Machine;
@@ -92,7 +93,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     }
     let results = scenarios(workspace, args, &matrix, &kernels, &mut tally)?;
     if let Some(path) = &args.json {
-        let runs: Vec<_> = results.iter().map(RunResult::to_json).collect();
+        let runs: Vec<_> = results.iter().map(Case::of).collect();
         run::write_json(
             path,
             &json!({ "passed": tally.failed.is_empty(), "failed": tally.failed, "runs": runs }),
