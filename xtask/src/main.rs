@@ -11,6 +11,7 @@ mod explain;
 mod image_check;
 mod machine;
 mod mutants;
+mod page;
 mod qemu;
 mod report;
 mod roles;
@@ -70,6 +71,7 @@ fn dispatch(workspace: &Workspace, command: &Command) -> anyhow::Result<()> {
         Command::Tidy(args) => tidy::run(workspace, args),
         Command::Simulate(args) => simulate::command(workspace, args),
         Command::Experiment(command) => experiment::command(workspace, command),
+        Command::Report(args) => page::command(args),
         Command::Mutants(args) => mutants::command(workspace, args),
     }
 }

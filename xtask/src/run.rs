@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::cases::{Case, Source};
+use crate::cases::{Case, Source, Writer};
 use crate::cli::QemuArgs;
 use crate::error::{Classed, environment, unexpected, usage};
 use crate::machine::Machine;
@@ -20,7 +20,7 @@ use crate::scenario::Scenario;
 use crate::symbols::Symbols;
 use crate::verdict::{self, Facts, Verdict};
 use crate::workspace::Workspace;
-use crate::{build, explain, setup, store};
+use crate::{build, explain, page, setup, store};
 
 /// A run and what came of it.
 pub struct RunResult {
@@ -147,6 +147,9 @@ pub fn command(workspace: &Workspace, args: &QemuArgs) -> Result<()> {
             if let Some(path) = &args.json {
                 write_json(path, &json!({ "passed": true, "not_applicable": reason, "runs": [] }))?;
             }
+            if args.report.is_some() {
+                say!("there is nothing to draw a page of");
+            }
             return Ok(());
         }
     };
@@ -158,6 +161,9 @@ pub fn command(workspace: &Workspace, args: &QemuArgs) -> Result<()> {
         let runs: Vec<_> = results.iter().map(Case::of).collect();
         write_json(path, &json!({ "passed": failed == 0, "runs": runs }))?;
     }
+    if let Some(named) = &args.report {
+        draw(workspace, &results, named.as_deref())?;
+    }
     if failed == 0 {
         return Ok(());
     }
@@ -165,6 +171,20 @@ pub fn command(workspace: &Workspace, args: &QemuArgs) -> Result<()> {
         1 => "the run did not end as expected".to_owned(),
         count => format!("{failed} of {count} runs did not end as expected"),
     }))
+}
+
+/// The page of some runs, in the folder that was named or else in the last one's own.
+fn draw(workspace: &Workspace, results: &[RunResult], named: Option<&Path>) -> Result<()> {
+    let Some(last) = results.last() else { return Ok(()) };
+    let folder =
+        named.map_or_else(|| workspace.relative(last.folder.path()).to_path_buf(), Path::to_path_buf);
+    let mut writer = Writer::create(&folder)?;
+    let mut cases: Vec<_> = results.iter().map(Case::of).collect();
+    for (number, case) in cases.iter_mut().enumerate().skip(1) {
+        case.id = format!("{}#{}", case.id, number + 1);
+    }
+    cases.iter().try_for_each(|case| writer.add(case))?;
+    page::finish(&folder, &cases, &[], None)
 }
 
 fn repeat(workspace: &Workspace, plan: &Plan, kernel: &Path, args: &QemuArgs) -> Result<Vec<RunResult>> {

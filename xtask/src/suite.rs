@@ -4,7 +4,7 @@ mod host;
 mod matrix;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::cases::Case;
+use crate::cases::{Case, Outcome, Writer};
 use crate::cli::{TestArgs, TidyArgs};
 use crate::error::{class_of, environment, one_line, unexpected, usage};
 use crate::machine::Machine;
@@ -21,7 +21,7 @@ use crate::qemu::plan::Plan;
 use crate::report::{self, BOLD, GREEN, RED, YELLOW, paint, say};
 use crate::run::{self, RunResult};
 use crate::workspace::Workspace;
-use crate::{build, image_check, setup, tidy};
+use crate::{build, image_check, page, setup, tidy};
 use matrix::Matrix;
 
 /// Virtual CPUs that may be busy for each CPU of this host, if nobody says otherwise.
@@ -91,7 +91,15 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         });
         tally.note(&format!("{}/image", machine.name), result)?;
     }
-    let results = scenarios(workspace, args, &matrix, &kernels, &mut tally)?;
+    let mut written = args.report.as_deref().map(Written::new).transpose()?;
+    if let Some(written) = &mut written {
+        unrun(&matrix).iter().try_for_each(|(id, reason)| written.add(reason.case(id)))?;
+    }
+    let results = scenarios(workspace, args, &matrix, &kernels, &mut tally, &mut written)?;
+    if let Some(Written { folder, cases, .. }) = &mut written {
+        cases.sort_by(|one, other| one.id.cmp(&other.id));
+        page::finish(folder, cases, &[], None)?;
+    }
     if let Some(path) = &args.json {
         let runs: Vec<_> = results.iter().map(Case::of).collect();
         run::write_json(
@@ -122,6 +130,60 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         tally.failed.len(),
         tally.passed + tally.failed.len()
     )))
+}
+
+/// The report, as it comes.
+struct Written {
+    folder: PathBuf,
+    writer: Writer,
+    cases: Vec<Case>,
+}
+
+impl Written {
+    fn new(folder: &Path) -> Result<Self> {
+        Ok(Written { folder: folder.to_path_buf(), writer: Writer::create(folder)?, cases: Vec::new() })
+    }
+
+    fn add(&mut self, case: Case) -> Result<()> {
+        self.writer.add(&case)?;
+        self.cases.push(case);
+        Ok(())
+    }
+}
+
+/// Why a row is not run.
+enum Unrun {
+    NotApplicable(String),
+    Skipped(String),
+}
+
+impl Unrun {
+    fn case(&self, id: &str) -> Case {
+        let (outcome, reason) = match self {
+            Unrun::NotApplicable(reason) => (Outcome::NotApplicable, reason),
+            Unrun::Skipped(reason) => (Outcome::Skipped, reason),
+        };
+        Case::not_run(id, None, outcome, reason)
+    }
+}
+
+/// Rows that are not run, each once with all the reasons that its parts have.
+fn unrun(matrix: &Matrix) -> BTreeMap<String, Unrun> {
+    let mut rows = BTreeMap::new();
+    for (row, reason) in &matrix.not_applicable {
+        match rows.get_mut(row) {
+            Some(Unrun::NotApplicable(known)) => {
+                known.push_str("; ");
+                known.push_str(reason);
+            }
+            _ => drop(rows.insert(row.clone(), Unrun::NotApplicable(reason.clone()))),
+        }
+    }
+    for text in &matrix.skipped {
+        let (row, reason) = text.split_once(": ").unwrap_or((text, ""));
+        rows.insert(row.to_owned(), Unrun::Skipped(reason.to_owned()));
+    }
+    rows
 }
 
 /// What went well and what did not.
@@ -181,6 +243,7 @@ fn scenarios(
     matrix: &Matrix,
     kernels: &BTreeMap<String, PathBuf>,
     tally: &mut Tally,
+    written: &mut Option<Written>,
 ) -> Result<Vec<RunResult>> {
     let plans: Vec<&Plan> =
         matrix.plans.iter().filter(|plan| kernels.contains_key(&plan.machine.name)).collect();
@@ -203,15 +266,22 @@ fn scenarios(
                     let kernel = &kernels[&plan.machine.name];
                     let result = run::run(workspace, plan, kernel, false, &mut Unobserved);
                     drop(share);
-                    if sender.send((plan.title(), result)).is_err() {
+                    if sender.send((plan, result)).is_err() {
                         return;
                     }
                 }
             });
         }
         drop(sender);
-        for (number, (title, result)) in receiver.iter().enumerate() {
-            let place = format!("{:>4}/{}", number + 1, plans.len());
+        for (number, (plan, result)) in receiver.iter().enumerate() {
+            let (place, title) = (format!("{:>4}/{}", number + 1, plans.len()), plan.title());
+            let case = match &result {
+                Ok(result) => Case::of(result),
+                Err(error) => Case::not_run(&title, Some(plan), Outcome::Failed, &one_line(error)),
+            };
+            if let Some(Err(error)) = written.as_mut().map(|written| written.add(case)) {
+                say!("{}: {}", paint(RED, "report"), one_line(&error));
+            }
             match result {
                 Ok(mut result) => {
                     say!("{place} {}", report::one_line(&result));

@@ -206,6 +206,14 @@ fn words(event: &Event) -> Option<(anstyle::Style, String)> {
     })
 }
 
+/// An event in words, and in which tone: `plain`, `faint`, `strong`, `good`, `warn`, `bad`. `None` if it only
+/// repeats what others say.
+pub fn toned(event: &Event) -> Option<(&'static str, String)> {
+    let (style, words) = words(event)?;
+    let tones = [(DIM, "faint"), (BOLD, "strong"), (GREEN, "good"), (YELLOW, "warn"), (RED, "bad")];
+    Some((tones.iter().find(|(known, _)| *known == style).map_or("plain", |(_, tone)| tone), words))
+}
+
 /// The style of an outcome's name.
 pub fn outcome_style(outcome: &str) -> anstyle::Style {
     match outcome {
