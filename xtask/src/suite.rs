@@ -22,13 +22,18 @@ use crate::report::{self, BOLD, GREEN, RED, YELLOW, paint, say};
 use crate::run::{self, RunResult};
 use crate::workspace::Workspace;
 use crate::{build, image_check, page, setup, tidy};
+#[cfg(test)]
+pub use host::browser;
 use matrix::Matrix;
 
 /// Virtual CPUs that may be busy for each CPU of this host, if nobody says otherwise.
 const VCPUS_PER_CPU: usize = 4;
 
 /// What runs once, whatever machines there are.
-const STAGES: [&str; 3] = ["host-tests", "models", "tidy"];
+const STAGES: [&str; 4] = ["host-tests", "models", "tidy", PAGE];
+
+/// The stage that needs a browser.
+const PAGE: &str = "report-page";
 
 /// `cargo xtask test`
 pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
@@ -41,7 +46,14 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     let machines = matrix.machines.clone();
     let images: Vec<_> =
         machines.iter().filter(|machine| wanted(&format!("{}/image", machine.name))).collect();
-    let stages = STAGES.map(|name| (name, wanted(name)));
+    let unrun = unrun(&matrix);
+    let mut stages = STAGES.map(|name| (name, wanted(name)));
+    for (name, wanted) in &mut stages {
+        if let Some(why) = host::no_browser().filter(|_| *name == PAGE && *wanted) {
+            *wanted = false;
+            matrix.skipped.push(format!("{name}: {why}"));
+        }
+    }
     let emulated: Vec<_> = machines.iter().filter(|machine| wanted(&host::title(machine))).collect();
     let emulated = host::emulated(&emulated, &mut matrix.skipped)?;
     if matrix.plans.is_empty()
@@ -69,6 +81,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         let result = match *name {
             "tidy" => tidy::run(workspace, &TidyArgs::default()),
             "models" => host::models(workspace),
+            PAGE => host::page(workspace),
             _ => host::tests(workspace),
         };
         tally.note(name, result)?;
@@ -93,7 +106,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     }
     let mut written = args.report.as_deref().map(Written::new).transpose()?;
     if let Some(written) = &mut written {
-        unrun(&matrix).iter().try_for_each(|(id, reason)| written.add(reason.case(id)))?;
+        unrun.iter().try_for_each(|(id, reason)| written.add(reason.case(id)))?;
     }
     let results = scenarios(workspace, args, &matrix, &kernels, &mut tally, &mut written)?;
     if let Some(Written { folder, cases, .. }) = &mut written {

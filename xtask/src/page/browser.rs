@@ -5,17 +5,13 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// Names under which it may be found.
-const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
-/// Says where it is, if it is none of these.
-const VARIABLE: &str = "MAYDAY_CHROMIUM";
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,17 +24,6 @@ pub struct Browser {
     number: u64,
     problems: Vec<String>,
     _profile: tempfile::TempDir,
-}
-
-/// Where the browser is.
-pub fn find() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-        return Some(named.into());
-    }
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .flat_map(|folder| NAMES.map(|name| folder.join(name)))
-        .find(|file| file.is_file())
 }
 
 impl Browser {
@@ -139,7 +124,8 @@ impl Browser {
     /// Whether something becomes true.
     pub fn until(&mut self, expression: &str, time: Duration) -> bool {
         let started = Instant::now();
-        while started.elapsed() < time {
+        // Whoever has thrown does not come to anything any more.
+        while started.elapsed() < time && self.problems.is_empty() {
             let value = self.value(&format!("Boolean({expression})"));
             if value == true {
                 return true;

@@ -162,18 +162,18 @@ function heatMap(shown, filters, narrow) {
   if (!scenarios.length) return el("p", { class: "faint" }, "Nothing matches.");
   const groups = [...new Set(order.map(([, column]) => column.machine))];
   const heads = [el("tr", {},
-    el("th", { scope: "col", rowspan: filters.columns.length + 1, class: "corner" }, "scenario"),
+    el("th", { scope: "row", class: "axis" }, "machine"),
     groups.map((machine) => el("th", { scope: "colgroup", colspan: order.filter(([, column]) => column.machine === machine).length, class: "group first" }, machine)))];
   const first = (place) => place === 0 || order[place - 1][1].machine !== order[place][1].machine;
   filters.columns.forEach((axis, level) => {
-    const row = el("tr", {});
+    const row = el("tr", {}, el("th", { scope: "row", class: "axis" }, axis));
     for (let place = 0; place < order.length;) {
       const same = (other) => order[other] && !(other > place && first(other)) && order[other][1].values.slice(0, level + 1).join() === order[place][1].values.slice(0, level + 1).join();
       let end = place + 1;
       while (same(end)) end++;
       const value = order[place][1].values[level];
       row.append(el("th", { scope: end - place > 1 ? "colgroup" : "col", colspan: end - place, class: first(place) ? "first" : null, title: `${axis} ${value}` },
-        el("span", { class: "unseen" }, `${axis} `), value));
+        value));
       place = end;
     }
     heads.push(row);

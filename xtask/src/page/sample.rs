@@ -10,7 +10,10 @@ use crate::verdict;
 pub const NASTY: &str =
     "</script><script>document.title='harm'</script><img src=x onerror=alert(1)> &amp; \"' \u{2028}";
 
-fn events(fields: &[(Stream, usize, u64, &str, &[(&str, &str)])]) -> Vec<Event> {
+/// Stream, CPU, clock in ns, kind, fields.
+type Told<'a> = (Stream, usize, u64, &'a str, &'a [(&'a str, &'a str)]);
+
+fn events(fields: &[Told]) -> Vec<Event> {
     let mut log = EventLog::default();
     let mut sequences = [0; 3];
     for (number, (stream, cpu, at, kind, fields)) in fields.iter().enumerate() {

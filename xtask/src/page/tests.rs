@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::browser::{self, Browser};
+use super::browser::Browser;
 use super::sample::{NASTY, cases};
 use super::*;
 use crate::cases::Outcome;
@@ -34,7 +34,7 @@ fn junit_has_every_case_with_its_outcome() {
 
 /// A page in a browser. `None`, and said so, where there is no browser.
 fn open(folder: &Path, page: &str, hash: &str) -> Option<Browser> {
-    let program = browser::find()?;
+    let program = crate::suite::browser()?;
     let path: PathBuf = folder.join(PAGE);
     std::fs::write(&path, page).unwrap();
     let mut browser = Browser::start(&program);
