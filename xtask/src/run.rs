@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::cases::{Case, Source, Writer};
+use crate::cases::{Case, Source};
 use crate::cli::QemuArgs;
 use crate::error::{Classed, environment, unexpected, usage};
 use crate::machine::Machine;
+use crate::page::Writing;
 use crate::qemu::emulator::debugger_line;
 use crate::qemu::folder::Folder;
 use crate::qemu::inspect::Target;
@@ -20,7 +21,7 @@ use crate::scenario::Scenario;
 use crate::symbols::Symbols;
 use crate::verdict::{self, Facts, Verdict};
 use crate::workspace::Workspace;
-use crate::{build, explain, page, setup, store};
+use crate::{build, explain, setup, store};
 
 /// A run and what came of it.
 pub struct RunResult {
@@ -178,13 +179,9 @@ fn draw(workspace: &Workspace, results: &[RunResult], named: Option<&Path>) -> R
     let Some(last) = results.last() else { return Ok(()) };
     let folder =
         named.map_or_else(|| workspace.relative(last.folder.path()).to_path_buf(), Path::to_path_buf);
-    let mut writer = Writer::create(&folder)?;
-    let mut cases: Vec<_> = results.iter().map(Case::of).collect();
-    for (number, case) in cases.iter_mut().enumerate().skip(1) {
-        case.id = format!("{}#{}", case.id, number + 1);
-    }
-    cases.iter().try_for_each(|case| writer.add(case))?;
-    page::finish(&folder, &cases, &[], None)
+    let mut report = Writing::begin(Some(&folder))?;
+    results.iter().try_for_each(|result| report.add(Case::of(result)))?;
+    report.finish()
 }
 
 fn repeat(workspace: &Workspace, plan: &Plan, kernel: &Path, args: &QemuArgs) -> Result<Vec<RunResult>> {

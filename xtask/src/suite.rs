@@ -4,7 +4,7 @@ mod host;
 mod matrix;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
@@ -12,16 +12,17 @@ use std::time::Instant;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::cases::{Case, Outcome, Writer};
+use crate::cases::{Case, Outcome};
 use crate::cli::{TestArgs, TidyArgs};
 use crate::error::{class_of, environment, one_line, unexpected, usage};
 use crate::machine::Machine;
+use crate::page::Writing;
 use crate::qemu::Unobserved;
 use crate::qemu::plan::Plan;
-use crate::report::{self, BOLD, GREEN, RED, YELLOW, paint, say};
+use crate::report::{self as shown, BOLD, GREEN, RED, YELLOW, paint, say};
 use crate::run::{self, RunResult};
 use crate::workspace::Workspace;
-use crate::{build, image_check, page, setup, tidy};
+use crate::{build, image_check, setup, tidy};
 #[cfg(test)]
 pub use host::browser;
 use matrix::Matrix;
@@ -46,7 +47,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     let machines = matrix.machines.clone();
     let images: Vec<_> =
         machines.iter().filter(|machine| wanted(&format!("{}/image", machine.name))).collect();
-    let unrun = unrun(&matrix);
+    let unrun: Vec<_> = unrun(&matrix).collect();
     let mut stages = STAGES.map(|name| (name, wanted(name)));
     for (name, wanted) in &mut stages {
         if let Some(why) = host::no_browser().filter(|_| *name == PAGE && *wanted) {
@@ -104,15 +105,10 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         });
         tally.note(&format!("{}/image", machine.name), result)?;
     }
-    let mut written = args.report.as_deref().map(Written::new).transpose()?;
-    if let Some(written) = &mut written {
-        unrun.iter().try_for_each(|(id, reason)| written.add(reason.case(id)))?;
-    }
-    let results = scenarios(workspace, args, &matrix, &kernels, &mut tally, &mut written)?;
-    if let Some(Written { folder, cases, .. }) = &mut written {
-        cases.sort_by(|one, other| one.id.cmp(&other.id));
-        page::finish(folder, cases, &[], None)?;
-    }
+    let mut report = Writing::begin(args.report.as_deref())?;
+    unrun.into_iter().try_for_each(|case| report.add(case))?;
+    let results = scenarios(workspace, args, &matrix, &kernels, &mut tally, &mut report)?;
+    report.finish()?;
     if let Some(path) = &args.json {
         let runs: Vec<_> = results.iter().map(Case::of).collect();
         run::write_json(
@@ -145,58 +141,14 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     )))
 }
 
-/// The report, as it comes.
-struct Written {
-    folder: PathBuf,
-    writer: Writer,
-    cases: Vec<Case>,
-}
-
-impl Written {
-    fn new(folder: &Path) -> Result<Self> {
-        Ok(Written { folder: folder.to_path_buf(), writer: Writer::create(folder)?, cases: Vec::new() })
-    }
-
-    fn add(&mut self, case: Case) -> Result<()> {
-        self.writer.add(&case)?;
-        self.cases.push(case);
-        Ok(())
-    }
-}
-
-/// Why a row is not run.
-enum Unrun {
-    NotApplicable(String),
-    Skipped(String),
-}
-
-impl Unrun {
-    fn case(&self, id: &str) -> Case {
-        let (outcome, reason) = match self {
-            Unrun::NotApplicable(reason) => (Outcome::NotApplicable, reason),
-            Unrun::Skipped(reason) => (Outcome::Skipped, reason),
-        };
-        Case::not_run(id, None, outcome, reason)
-    }
-}
-
-/// Rows that are not run, each once with all the reasons that its parts have.
-fn unrun(matrix: &Matrix) -> BTreeMap<String, Unrun> {
-    let mut rows = BTreeMap::new();
-    for (row, reason) in &matrix.not_applicable {
-        match rows.get_mut(row) {
-            Some(Unrun::NotApplicable(known)) => {
-                known.push_str("; ");
-                known.push_str(reason);
-            }
-            _ => drop(rows.insert(row.clone(), Unrun::NotApplicable(reason.clone()))),
-        }
-    }
-    for text in &matrix.skipped {
-        let (row, reason) = text.split_once(": ").unwrap_or((text, ""));
-        rows.insert(row.to_owned(), Unrun::Skipped(reason.to_owned()));
-    }
-    rows
+/// The rows that are not run, as cases.
+fn unrun(matrix: &Matrix) -> impl Iterator<Item = Case> {
+    let none =
+        matrix.not_applicable.iter().map(|(row, why)| Case::not_run(row, None, Outcome::NotApplicable, why));
+    none.chain(matrix.skipped.iter().map(|text| {
+        let (row, why) = text.split_once(": ").unwrap_or((text, ""));
+        Case::not_run(row, None, Outcome::Skipped, why)
+    }))
 }
 
 /// What went well and what did not.
@@ -256,7 +208,7 @@ fn scenarios(
     matrix: &Matrix,
     kernels: &BTreeMap<String, PathBuf>,
     tally: &mut Tally,
-    written: &mut Option<Written>,
+    report: &mut Writing,
 ) -> Result<Vec<RunResult>> {
     let plans: Vec<&Plan> =
         matrix.plans.iter().filter(|plan| kernels.contains_key(&plan.machine.name)).collect();
@@ -292,17 +244,17 @@ fn scenarios(
                 Ok(result) => Case::of(result),
                 Err(error) => Case::not_run(&title, Some(plan), Outcome::Failed, &one_line(error)),
             };
-            if let Some(Err(error)) = written.as_mut().map(|written| written.add(case)) {
+            if let Err(error) = report.add(case) {
                 say!("{}: {}", paint(RED, "report"), one_line(&error));
             }
             match result {
                 Ok(mut result) => {
-                    say!("{place} {}", report::one_line(&result));
+                    say!("{place} {}", shown::one_line(&result));
                     result.shrink();
                     if result.verdict.passed() {
                         tally.passed += 1;
                     } else {
-                        say!("{}", report::console_tail(&result).trim_end());
+                        say!("{}", shown::console_tail(&result).trim_end());
                         tally.failed.push(title);
                     }
                     results.push(result);

@@ -21,9 +21,7 @@ use crash_record::event::{PREFIX, Stream};
 use serde::{Deserialize, Serialize};
 
 pub use compare::{Comparison, differences};
-#[cfg(test)]
-pub use file::FILE;
-pub use file::{Cases, Writer, merge};
+pub use file::{Cases, FILE, Writer, merge};
 #[cfg(test)]
 pub use record::Cpu;
 pub use record::Record;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Earlier, PAGE};
-use crate::cases::{Case, Cases, Comparison, Outcome, Writer, differences, merge};
+use super::{Earlier, JUNIT, PAGE};
+use crate::cases::{Case, Cases, Comparison, FILE, Outcome, Writer, differences, merge};
 use crate::cli::ReportArgs;
 use crate::error::{unexpected, usage};
 use crate::report::{BOLD, RED, YELLOW, paint, say};
@@ -74,7 +74,7 @@ pub fn finish(folder: &Path, cases: &[Case], warnings: &[String], compare: Optio
     }
     let many = |outcome| cases.iter().filter(|case| case.outcome == outcome).count();
     say!(
-        "{} {}: {} cases, {} passed, {} failed, {} n/a, {} skipped",
+        "{} {} (and {FILE}, {JUNIT}): {} cases, {} passed, {} failed, {} n/a, {} skipped",
         paint(BOLD, "Report"),
         folder.join(PAGE).display(),
         cases.len(),

@@ -7,6 +7,7 @@
 
 mod command;
 mod junit;
+mod writing;
 
 #[cfg(test)]
 mod browser;
@@ -26,7 +27,9 @@ use crate::cases::{Case, Comparison};
 use crate::error::Classed;
 use crate::report::toned;
 
-pub use command::{command, finish};
+pub use command::command;
+use command::finish;
+pub use writing::Writing;
 
 /// The page's file.
 pub const PAGE: &str = "report.html";

@@ -32,6 +32,40 @@ fn junit_has_every_case_with_its_outcome() {
     assert!(text.contains("steps: expected &lt;/script&gt;"), "{text}");
 }
 
+#[test]
+fn what_is_written_while_cases_come_is_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut report = Writing::begin(Some(folder.path())).unwrap();
+    let mut cases = cases();
+    cases.push(cases[6].clone());
+    cases.iter().rev().for_each(|case| report.add(case.clone()).unwrap());
+    report.finish().unwrap();
+    let read = crate::cases::Cases::read(folder.path()).unwrap().cases;
+    assert_eq!((read.len(), read[1].id.as_str()), (8, "m/other#2"));
+    assert!([PAGE, JUNIT].iter().all(|name| folder.path().join(name).is_file()));
+    // A report of parts is that of the whole.
+    let parts = tempfile::tempdir().unwrap();
+    let folders: Vec<_> = (0..3).map(|part| parts.path().join(part.to_string())).collect();
+    for (part, folder) in folders.iter().enumerate() {
+        let mut report = Writing::begin(Some(folder)).unwrap();
+        read.iter().skip(part).step_by(3).for_each(|case| report.add(case.clone()).unwrap());
+        report.finish().unwrap();
+    }
+    let mut args = crate::cli::ReportArgs {
+        folders,
+        out: Some(parts.path().join("all")),
+        compare: None,
+        equals: Some(folder.path().to_path_buf()),
+    };
+    command(&args).unwrap();
+    let page = |folder: &Path| std::fs::read_to_string(folder.join(PAGE)).unwrap();
+    assert!(page(&parts.path().join("all")) == page(folder.path()), "the page is another one");
+    args.folders.pop();
+    assert!(command(&args).is_err(), "a part is missing");
+    args.out = None;
+    assert!(command(&args).is_err(), "nowhere to put it");
+}
+
 /// A page in a browser. `None`, and said so, where there is no browser.
 fn open(folder: &Path, page: &str, hash: &str) -> Option<Browser> {
     let program = crate::suite::browser()?;
