@@ -15,7 +15,9 @@ function lanesOf(run) {
   const last = panic[panic.length - 1];
   const capture = run.events.filter((event) => event.stream === "capture");
   const parked = record.cpus.map((cpu) => cpu.saved_ns).filter(Boolean);
-  const whole = Math.max(at(last.at_ns), ...parked.map(at).filter((ns) => ns < 1e12), 1000);
+  const told = Math.max(at(last.at_ns), ...parked.map(at).filter((ns) => ns < 1e12), 1000);
+  // What did not end goes on for longer than anything tells.
+  const whole = run.steps.some((step) => step.ns === undefined) ? told * 1.05 : told;
   const end = whole;
   const lead = Math.max(whole * 0.04, 1000);
   const boot = run.events.find((event) => event.kind === "boot");

@@ -114,7 +114,7 @@ function overview(query) {
 function comparison() {
   const changes = index.comparison;
   if (!changes) return null;
-  const group = (title, kind, ids, words) => el("details", { open: kind === "failed" && ids.length > 0, class: kind },
+  const group = (title, kind, ids, words) => !ids.length && kind !== "failed" && kind !== "passed" ? null : el("details", { open: kind === "failed" && ids.length > 0, class: kind },
     el("summary", {}, `${title}: ${ids.length}`),
     el("ul", {}, ids.map((id, at) => el("li", {}, byId.has(id) ? caseLink(id) : id, words ? el("span", { class: "faint" }, ` ${words[at]}`) : null))));
   const pairs = (list) => [list.map((one) => one[0]), list.map((one) => `${one[1]} → ${one[2]}`)];

@@ -79,124 +79,144 @@ fn open(folder: &Path, page: &str, hash: &str) -> Option<Browser> {
 
 const NEEDS: &str = "needs Chromium";
 
+/// A page in use, and what it did wrong.
+struct Use {
+    browser: Browser,
+    faults: Vec<String>,
+}
+
+impl Use {
+    /// Something has to be so, soon.
+    fn is(&mut self, what: &str, expression: &str, expected: impl Into<Value>) {
+        let expected = expected.into();
+        let so = format!("({expression}) === {expected}");
+        if !self.browser.until(&so, Duration::from_secs(3)) {
+            let found = self.browser.value(expression);
+            self.faults.push(format!("{what}: {found}, not {expected}"));
+        }
+    }
+
+    fn run(&mut self, expression: &str) {
+        self.browser.value(&format!("{{ {expression} }}"));
+    }
+}
+
+const SHOWN: &str = "document.getElementById('shown').textContent";
+const ROWS: &str = "document.querySelectorAll('table.cases tbody tr').length";
+const TITLE: &str = "document.querySelector('h1').textContent";
+const FOCUS: &str = "document.activeElement.getAttribute('aria-label')";
+const LANES: &str = "document.querySelectorAll('.timeline svg text.lane').length";
+
 /// What the page does wrong, in the words of this test.
 fn faults(page: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut browser) = open(folder.path(), page, "") else { panic!("{NEEDS}") };
-    let mut faults = browser.problems();
+    let faults = browser.problems();
     if !faults.is_empty() {
         return faults;
     }
-    let mut check = |browser: &mut Browser, what: &str, expression: &str, expected: Value| {
-        let found = browser.value(expression);
-        if found != expected {
-            faults.push(format!("{what}: {found}, not {expected}"));
-        }
-    };
-    let shown = "document.getElementById('shown').textContent";
-    let rows = "document.querySelectorAll('table.cases tbody tr').length";
-    let hash = "location.hash";
-    check(&mut browser, "all cases are listed", rows, 7.into());
-    check(&mut browser, "they are counted", shown, "7 of 7 cases".into());
-    check(&mut browser, "nothing did harm", "document.title", "Mayday report".into());
-    check(&mut browser, "no markup came from data", "document.querySelectorAll('main img').length", 0.into());
-    let cells = "document.querySelectorAll('.map a.cell').length";
-    check(&mut browser, "a cell for each; what has no meaning has one in each column", cells, 8.into());
+    let mut page = Use { browser, faults };
+    first_page(&mut page);
+    filters(&mut page);
+    keyboard(&mut page);
+    case_pages(&mut page);
+    for (width, scheme) in [(1280, "dark"), (390, "light")] {
+        page.browser.looks(width, 800, scheme);
+        page.is("not wider than its window", "document.documentElement.scrollWidth <= innerWidth", true);
+    }
+    let problems = page.browser.problems();
+    page.faults.into_iter().chain(problems).collect()
+}
+
+fn first_page(page: &mut Use) {
+    page.is("all cases are listed", ROWS, 7);
+    page.is("they are counted", SHOWN, "7 of 7 cases");
+    page.is("nothing did harm", "document.title", "Mayday report");
+    page.is("no markup came from data", "document.querySelectorAll('main img').length", 0);
+    // What has no meaning has a cell in each column.
+    page.is("a cell for each", "document.querySelectorAll('.map a.cell').length", 8);
     let heads = "[...document.querySelectorAll('table th')].every((head) => head.scope)";
-    check(&mut browser, "every head says what it is of", heads, true.into());
+    page.is("every head says what it is of", heads, true);
+}
 
-    // Filters, by typing, by clicking, and kept in the address.
-    browser.value("document.getElementById('text').focus()");
-    browser.text("beta -nmi");
-    check(&mut browser, "words filter", shown, "2 of 7 cases".into());
-    check(&mut browser, "the filter is in the address", hash, "#/?q=beta+-nmi".into());
-    check(&mut browser, "it is said", "document.getElementById('spoken').textContent", "2 of 7 cases".into());
-    browser.value("document.querySelector('input[name=outcome][value=passed]').click()");
-    check(&mut browser, "outcomes filter", shown, "1 of 7 cases".into());
-    browser.value("document.getElementById('clear').click()");
-    browser.until("document.getElementById('text').value === ''", Duration::from_secs(3));
-    check(&mut browser, "clear clears", shown, "7 of 7 cases".into());
-    browser.value("document.querySelector('input[name=machine][value=n]').click()");
-    check(&mut browser, "machines filter", rows, 4.into());
-    browser.value("document.getElementById('clear').click()");
-    browser.until(&format!("{rows} === 7"), Duration::from_secs(3));
+/// By typing and by clicking, kept in the address.
+fn filters(page: &mut Use) {
+    page.run("document.getElementById('text').focus()");
+    page.browser.text("beta -nmi");
+    page.is("words filter", SHOWN, "2 of 7 cases");
+    page.is("the filter is in the address", "location.hash", "#/?q=beta+-nmi");
+    page.is("it is said", "document.getElementById('spoken').textContent", "2 of 7 cases");
+    page.run("document.querySelector('input[name=outcome][value=passed]').click()");
+    page.is("outcomes filter", SHOWN, "1 of 7 cases");
+    page.run("document.getElementById('clear').click()");
+    page.is("clear clears", SHOWN, "7 of 7 cases");
+    page.run("document.querySelector('input[name=machine][value=n]').click()");
+    page.is("machines filter", ROWS, 4);
+    page.run("document.getElementById('clear').click()");
+    page.is("clear clears again", ROWS, 7);
+    page.run("document.getElementById('text').focus()");
+    page.browser.text("stop=nmi");
+    page.is("values filter", ROWS, 2);
+    page.run("document.getElementById('clear').click()");
+    page.is("clear clears the text", ROWS, 7);
+}
 
-    // The keyboard: into the map, over it, and into a case.
-    let focus = "document.activeElement.getAttribute('aria-label')";
-    browser.value("document.getElementById('text').focus()");
+/// Into the map, over it, and into a case.
+fn keyboard(page: &mut Use) {
+    page.run("document.getElementById('text').focus()");
     for _ in 0..30 {
-        browser.key("Tab");
-        if browser.value("document.activeElement.matches('.map a')") == true {
+        page.browser.key("Tab");
+        if page.browser.value("document.activeElement.matches('.map a')") == true {
             break;
         }
     }
-    let alone = "document.activeElement.matches(':focus-visible') && getComputedStyle(document.activeElement).outlineStyle";
-    check(&mut browser, "the focus is seen", alone, "solid".into());
-    check(&mut browser, "the tab key gets into the map", focus, "alpha, m, deferred: 1 passed".into());
-    browser.key("ArrowRight");
-    check(&mut browser, "arrows move", focus, "alpha, m, nmi: 1 passed".into());
-    browser.key("ArrowRight");
-    check(&mut browser, "a red cell says why", focus, "alpha, n, deferred: 1 failed: steps".into());
-    browser.key("Enter");
-    if !browser.until("document.querySelector('main').dataset.page === 'case'", Duration::from_secs(10)) {
-        faults.push("Enter does not open a case".into());
-        return faults;
-    }
-    let mut check = |browser: &mut Browser, what: &str, expression: &str, expected: Value| {
-        let found = browser.value(expression);
-        if found != expected {
-            faults.push(format!("{what}: {found}, not {expected}"));
+    page.is("the focus is seen", "getComputedStyle(document.activeElement).outlineStyle", "solid");
+    page.is("the tab key gets into the map", FOCUS, "alpha, m, deferred: 1 passed");
+    page.browser.key("ArrowRight");
+    page.is("arrows move", FOCUS, "alpha, m, nmi: 1 passed");
+    page.browser.key("ArrowRight");
+    page.is("a red cell says why", FOCUS, "alpha, n, deferred: 1 failed: steps");
+    page.browser.key("Enter");
+    page.is("Enter opens a case", TITLE, "n/alpha/deferred");
+    page.is("it has the focus", "document.activeElement.id", "main");
+}
+
+fn case_pages(page: &mut Use) {
+    let drawn = |page: &mut Use, kinds: &[&str]| {
+        for kind in kinds {
+            let there = format!("document.querySelectorAll('.timeline svg g .seg.{kind}').length > 0");
+            page.is(kind, &there, true);
         }
     };
-    check(
-        &mut browser,
-        "the case is there",
-        "document.querySelector('h1').textContent",
-        "n/alpha/deferred".into(),
+    page.run("location.hash = '#/case/' + encodeURIComponent('n/alpha/deferred')");
+    page.is("a hang is there", TITLE, "n/alpha/deferred");
+    page.is("a lane for each CPU", LANES, 3);
+    let kinds =
+        ["running", "claim", "step.failed", "notifier.failed", "signalled", "warden", "missing", "orphan"];
+    drawn(page, &kinds);
+    page.is("the warden shoots", "document.querySelectorAll('.timeline svg line.shot').length", 1);
+    page.is(
+        "the console is there as it came",
+        "document.querySelector('.console').textContent.includes('</script>')",
+        true,
     );
-    check(&mut browser, "it has the focus", "document.activeElement.id", "main".into());
-    let lanes = "document.querySelectorAll('.timeline svg text.lane').length";
-    check(&mut browser, "a lane for each CPU", lanes, 3.into());
-    let kinds = |kind: &str| format!("document.querySelectorAll('.timeline svg g .seg.{kind}').length > 0");
-    for kind in
-        ["running", "claim", "step.failed", "notifier.failed", "signalled", "warden", "missing", "orphan"]
-    {
-        check(&mut browser, kind, &kinds(kind), true.into());
-    }
-    let shots = "document.querySelectorAll('.timeline svg line.shot').length";
-    check(&mut browser, "the warden shoots", shots, 1.into());
-    let console = "document.querySelectorAll('.console li.panic').length > 0 && document.querySelector('.console').textContent.includes('</script>')";
-    check(&mut browser, "the console is there as it came", console, true.into());
-    let step = "[...document.querySelectorAll('table')].find((table) => table.caption.textContent === 'Steps').tBodies[0].rows[0].textContent";
-    check(
-        &mut browser,
-        "a step with its budget",
-        &format!("{step}.includes('9.00 s') && {step}.includes('1.00 s') && {step}.includes('10.0 s')"),
-        true.into(),
+    page.is(
+        "the panic path is marked in it",
+        "document.querySelectorAll('.console li.panic').length > 4",
+        true,
     );
-    browser.value("location.hash = '#/case/' + encodeURIComponent('m/alpha/deferred')");
-    browser.until("document.querySelector('h1').textContent === 'm/alpha/deferred'", Duration::from_secs(10));
-    for kind in ["deferred", "parked", "hold", "capture", "step.done"] {
-        check(&mut browser, kind, &kinds(kind), true.into());
+    let step = "[...document.querySelectorAll('table')].find((one) => one.caption.textContent === 'Steps').rows[1].cells";
+    for (place, text) in [(0, "inform"), (3, "9.00 s"), (4, "1.00 s"), (5, "10.0 s"), (6, "900 %")] {
+        page.is("a step with its budget", &format!("{step}[{place}].textContent"), text);
     }
-    check(&mut browser, "the capture kernel has a lane", lanes, 4.into());
+    page.run("location.hash = '#/case/' + encodeURIComponent('m/alpha/deferred')");
+    page.is("a good one is there", TITLE, "m/alpha/deferred");
+    drawn(page, &["deferred", "parked", "hold", "capture", "step.done"]);
+    page.is("the capture kernel has a lane", LANES, 4);
     for id in ["m/beta/deferred", "n/beta/deferred", "m/other", "no such"] {
-        browser.value(&format!("location.hash = '#/case/{}'", id.replace('/', "%2F")));
-        let title = format!("document.title === '{id} – Mayday report'");
-        check(
-            &mut browser,
-            id,
-            &format!("new Promise((done) => setTimeout(() => done({title}), 300))"),
-            true.into(),
-        );
+        page.run(&format!("location.hash = '#/case/' + encodeURIComponent('{id}')"));
+        page.is(id, "document.title", format!("{id} – Mayday report"));
     }
-    for (width, scheme) in [(1280, "dark"), (390, "light")] {
-        browser.looks(width, 800, scheme);
-        let wide = "document.documentElement.scrollWidth <= innerWidth";
-        check(&mut browser, "the page is not wider than its window", wide, true.into());
-    }
-    faults.extend(browser.problems());
-    faults
 }
 
 #[test]

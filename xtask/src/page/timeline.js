@@ -52,6 +52,8 @@ function timeline(run) {
     },
   }, el("option", { value: "-1" }, "whole path"), all.spans.map((span, number) => (span.to > span.from ? el("option", { value: number }, `${span.name} (${time(span.to - span.from)})`) : null)));
   const even = el("input", { type: "checkbox", id: "even", checked: state.even, onchange: () => { state.even = even.checked; redraw(); } });
+  // At once in some width, and in the right one as soon as there is one.
+  redraw();
   if ("ResizeObserver" in window) {
     let width = 0;
     new ResizeObserver(() => { if (place.clientWidth !== width) { width = place.clientWidth; redraw(); } }).observe(place);
@@ -113,8 +115,12 @@ function picture(all, state, width) {
   for (const tick of ticks) {
     if (x(tick) < free) continue;
     const words = tick === 0 ? "claim" : `+${time(tick)}`;
-    parts.push(draw("line", { x1: x(tick), x2: x(tick), y1: 16, y2: y, class: "tick" }), x(tick) + words.length * 6.4 > width ? draw("text", { x: x(tick) - 2, y: 12, class: "axis", "text-anchor": "end" }, words) : draw("text", { x: x(tick) + 2, y: 12, class: "axis" }, words));
-    free = x(tick) + words.length * 6.4 + 12;
+    const wide = words.length * 6.4 + 12;
+    const over = x(tick) + wide - 8 > width;
+    parts.push(draw("line", { x1: x(tick), x2: x(tick), y1: 16, y2: y, class: "tick" }));
+    if (over && x(tick) - wide < free) continue;
+    parts.push(draw("text", { x: x(tick) + (over ? -2 : 2), y: 12, class: "axis", "text-anchor": over ? "end" : "start" }, words));
+    free = x(tick) + wide;
   }
   for (const { lane, y: top, height } of rows) {
     parts.push(draw("text", { x: 4, y: top + 14, class: "lane" }, lane.name), draw("text", { x: 4, y: top + 26, class: "note" }, lane.notes.filter(Boolean).join(", ").slice(0, 27)));
