@@ -49,7 +49,7 @@ pub fn no_browser() -> Option<String> {
 
 /// The report's page in a browser: tests that are left out otherwise.
 pub fn page(workspace: &Workspace) -> Result<()> {
-    let only = ["test", "--quiet", "--package", "xtask", "--", "--ignored", "in_a_browser"];
+    let only = ["test", "--quiet", "--package", "xtask", "--bins", "--", "--ignored", "in_a_browser"];
     run(cargo(workspace).args(only), "the report's page does not do in a browser what it should")
 }
 
