@@ -26,7 +26,9 @@ function fill(node, attributes, children) {
     if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
     else node.setAttribute(key, value === true ? "" : value);
   }
-  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== ""));
+  node.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== ""),
+  );
   return node;
 }
 
@@ -35,19 +37,42 @@ function table(caption, heads, rows, attributes) {
   const body = rows.map((row) => {
     const [cells, rowAttributes] = Array.isArray(row) ? [row, {}] : [row.cells, row.attributes];
     const [first, ...rest] = cells;
-    return el("tr", rowAttributes, el("th", { scope: "row" }, first), rest.map((cell) => el("td", {}, cell)));
+    return el(
+      "tr",
+      rowAttributes,
+      el("th", { scope: "row" }, first),
+      rest.map((cell) => el("td", {}, cell)),
+    );
   });
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    el("table", attributes || {},
+  return el(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    el(
+      "table",
+      attributes || {},
       el("caption", { class: "unseen" }, caption),
-      el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))),
-      el("tbody", {}, body)));
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          heads.map((head) => el("th", { scope: "col" }, head)),
+        ),
+      ),
+      el("tbody", {}, body),
+    ),
+  );
 }
 
 /** Nanoseconds in the unit that fits. */
 function time(ns) {
   if (ns === null || ns === undefined) return "";
-  for (const [unit, name] of [[1e9, "s"], [1e6, "ms"], [1e3, "µs"]]) {
+  for (const [unit, name] of [
+    [1e9, "s"],
+    [1e6, "ms"],
+    [1e3, "µs"],
+  ]) {
     if (ns >= unit) {
       const value = ns / unit;
       return `${value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2)} ${name}`;
@@ -76,7 +101,9 @@ async function details(one) {
 
 async function unpack(base64) {
   if (!("DecompressionStream" in window)) {
-    throw new Error("this browser cannot unpack cases (it has no DecompressionStream); cases.jsonl has the same content");
+    throw new Error(
+      "this browser cannot unpack cases (it has no DecompressionStream); cases.jsonl has the same content",
+    );
   }
   const bytes = Uint8Array.from(atob(base64.trim()), (c) => c.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -85,25 +112,33 @@ async function unpack(base64) {
 
 /** A button that puts a text on the clipboard. */
 function copier(text, what) {
-  const button = el("button", {
-    type: "button", class: "copy", "aria-label": `Copy ${what}`,
-    onclick: async () => {
-      try {
-        await navigator.clipboard.writeText(text);
-        button.textContent = "Copied";
-      } catch {
-        const range = document.createRange();
-        range.selectNodeContents(button.previousElementSibling);
-        getSelection().removeAllRanges();
-        getSelection().addRange(range);
-        button.textContent = "Selected";
-      }
-      say(`${what}: ${button.textContent.toLowerCase()}`);
+  const button = el(
+    "button",
+    {
+      type: "button",
+      class: "copy",
+      "aria-label": `Copy ${what}`,
+      onclick: async () => {
+        try {
+          await navigator.clipboard.writeText(text);
+          button.textContent = "Copied";
+        } catch {
+          const range = document.createRange();
+          range.selectNodeContents(button.previousElementSibling);
+          getSelection().removeAllRanges();
+          getSelection().addRange(range);
+          button.textContent = "Selected";
+        }
+        say(`${what}: ${button.textContent.toLowerCase()}`);
+      },
     },
-  }, "Copy");
+    "Copy",
+  );
   return button;
 }
 
 function command(title, text) {
-  return text ? el("div", { class: "command" }, el("h3", {}, title), el("code", {}, text), copier(text, title)) : null;
+  return text
+    ? el("div", { class: "command" }, el("h3", {}, title), el("code", {}, text), copier(text, title))
+    : null;
 }

@@ -18,11 +18,16 @@ async function route() {
   document.title = `${id} – Mayday report`;
   const one = byId.get(id);
   try {
-    const content = one ? casePage(one, await details(one)) : [el("h1", {}, "No such case"), el("p", {}, id), el("a", { href: back }, "All cases")];
+    const content = one
+      ? casePage(one, await details(one))
+      : [el("h1", {}, "No such case"), el("p", {}, id), el("a", { href: back }, "All cases")];
     if (mine !== turn) return;
     main.replaceChildren(...content.flat(Infinity).filter(Boolean));
   } catch (error) {
-    main.replaceChildren(el("h1", {}, id), el("p", { class: "warning", role: "alert" }, String(error.message || error)));
+    main.replaceChildren(
+      el("h1", {}, id),
+      el("p", { class: "warning", role: "alert" }, String(error.message || error)),
+    );
     console.error(error);
   }
   main.dataset.page = "case";
@@ -30,10 +35,21 @@ async function route() {
   main.focus({ preventScroll: true });
 }
 
-const tally = ORDER.map((outcome) => [outcome, cases.filter((one) => one.outcome === outcome).length]).filter(([, many]) => many);
-document.getElementById("counts").append(...tally.map(([outcome, many]) => el("span", { class: `badge ${outcome}` }, `${MARKS[outcome]} ${many} ${WORDS[outcome]}`)));
+const tally = ORDER.map((outcome) => [outcome, cases.filter((one) => one.outcome === outcome).length]).filter(
+  ([, many]) => many,
+);
+document
+  .getElementById("counts")
+  .append(
+    ...tally.map(([outcome, many]) =>
+      el("span", { class: `badge ${outcome}` }, `${MARKS[outcome]} ${many} ${WORDS[outcome]}`),
+    ),
+  );
 window.addEventListener("hashchange", route);
 // Where a filter was left, its page comes back.
-document.getElementById("home").addEventListener("click", (event) => { event.preventDefault(); location.hash = back; });
+document.getElementById("home").addEventListener("click", (event) => {
+  event.preventDefault();
+  location.hash = back;
+});
 if (!location.hash && cases.length === 1) location.replace(`#/case/${encodeURIComponent(cases[0].id)}`);
 route();
