@@ -110,6 +110,11 @@ impl Situation {
         }
     }
 
+    /// The steps of this configuration, and what each is meant to take with all its notifiers at scale 1, ms.
+    pub fn budgets(&self) -> impl Iterator<Item = (Step, u64)> + '_ {
+        self.steps(Until::End).map(|spec| (spec.step, self.step_ms(spec)))
+    }
+
     fn verify_ms(&self, spec: &StepSpec) -> u64 {
         if spec.action == Action::Kexec { 4 * self.digest_ms } else { 0 }
     }

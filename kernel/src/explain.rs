@@ -36,13 +36,14 @@ pub fn run(arguments: &[String]) -> Result<String, String> {
     match format.as_str() {
         "text" => Ok(format!("{situation}\n{}", notifiers(&options))),
         "numbers" => Ok(format!(
-            "jump_ms={} jump_total_ms={} end_ms={} end_total_ms={} reentry_ms={} takeover_ms={}\n",
+            "jump_ms={} jump_total_ms={} end_ms={} end_total_ms={} reentry_ms={} takeover_ms={}\n{}",
             situation.undisturbed_ms(Until::Jump),
             situation.total_ms(Until::Jump),
             situation.undisturbed_ms(Until::End),
             situation.total_ms(Until::End),
             REENTRY_MS * u64::from(options.config.scale),
             TAKEOVER_MS * u64::from(options.config.scale),
+            situation.budgets().map(|(step, ms)| format!("budget:{step}={ms}\n")).collect::<String>(),
         )),
         "order" => Ok(order()),
         "bounds" => Ok(bounds()),

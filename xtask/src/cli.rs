@@ -41,6 +41,8 @@ pub enum Command {
     Experiment(ExperimentCommand),
     /// Start a port: copy the skeleton, register it, and let it build for its target at once
     NewArch(NewArchArgs),
+    /// Put the cases of reports together, and write what people and other tools look at
+    Report(ReportArgs),
     /// Break the tree on purpose, patch by patch, and require that the named check goes red
     Mutants(MutantArgs),
 }
@@ -88,6 +90,10 @@ pub struct QemuArgs {
     /// Write the verdict as data
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Draw a page of the run (of all of them with --repeat), into this folder or else into the run's own
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    #[allow(clippy::option_option)]
+    pub report: Option<Option<PathBuf>>,
 }
 
 /// What a single run can be asked for.
@@ -149,6 +155,9 @@ pub struct TestArgs {
     /// Write the verdicts as data
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Draw a page of all scenarios, into this folder, with their data
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
 }
 
 /// `cargo xtask setup`
@@ -258,6 +267,30 @@ pub struct StopTrialsArgs {
     #[arg(long)]
     pub resume: bool,
 }
+
+/// `cargo xtask report`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = REPORT_HELP)]
+pub struct ReportArgs {
+    /// Folders that have a cases.jsonl
+    #[arg(required = true, value_name = "DIR")]
+    pub folders: Vec<PathBuf>,
+    /// Where to put the report (default: into the folder, if there is only one)
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Say what differs from an earlier report
+    #[arg(long, value_name = "DIR")]
+    pub compare: Option<PathBuf>,
+    /// Fail unless this report has the same cases, outcomes and outcomes of steps
+    #[arg(long, value_name = "DIR")]
+    pub equals: Option<PathBuf>,
+}
+
+const REPORT_HELP: &str =
+    "Parts of a suite that ran on several machines together are the report of all of it; a case \
+that two of them have must be the same in both.
+
+Exit codes: 0 written, 1 the folders contradict each other or --equals fails, 2 usage, 3 environment.";
 
 /// `cargo xtask tidy`
 #[derive(Clone, Debug, Default, Args)]

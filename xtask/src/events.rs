@@ -2,11 +2,13 @@
 //! says that a line was lost or torn.
 
 use crash_record::event::{Event as Line, PREFIX, Stream, unescape};
+use serde::{Deserialize, Serialize};
 
 /// One event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Who speaks.
+    #[serde(with = "as_data::stream")]
     pub stream: Stream,
     /// Place in the stream.
     pub sequence: u64,
@@ -17,7 +19,59 @@ pub struct Event {
     /// What it is about.
     pub kind: String,
     /// Its fields, unescaped, in order.
+    #[serde(with = "as_data::fields", default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<(String, String)>,
+}
+
+/// How parts of an event look as data.
+mod as_data {
+    pub mod stream {
+        use crash_record::event::Stream;
+        use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+        pub fn serialize<S: Serializer>(stream: &Stream, to: S) -> Result<S::Ok, S::Error> {
+            to.serialize_str(stream.name())
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Stream, D::Error> {
+            let name = String::deserialize(from)?;
+            let known = [Stream::Boot, Stream::Panic, Stream::Capture];
+            let found = known.into_iter().find(|stream| stream.name() == name);
+            found.ok_or_else(|| D::Error::custom(format!("no stream `{name}`")))
+        }
+    }
+
+    /// One object, its keys in their order.
+    pub mod fields {
+        use std::fmt;
+
+        use serde::de::{MapAccess, Visitor};
+        use serde::{Deserializer, Serializer};
+
+        pub fn serialize<S: Serializer>(fields: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
+            to.collect_map(fields.iter().map(|(key, value)| (key, value)))
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
+            struct Fields;
+            impl<'de> Visitor<'de> for Fields {
+                type Value = Vec<(String, String)>;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("an object of texts")
+                }
+
+                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                    let mut fields = Vec::new();
+                    while let Some(field) = map.next_entry()? {
+                        fields.push(field);
+                    }
+                    Ok(fields)
+                }
+            }
+            from.deserialize_map(Fields)
+        }
+    }
 }
 
 impl Event {

@@ -34,6 +34,15 @@ pub struct Bound {
     pub takeover_ms: u64,
 }
 
+/// What the kernel says of a run before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// How long it may take.
+    pub bound: Bound,
+    /// Steps that have a budget, and that, ms at scale 1: all notifiers of a step together.
+    pub budgets: Vec<(String, u64)>,
+}
+
 /// `cargo xtask explain`
 pub fn command(workspace: &Workspace, args: &ExplainArgs) -> Result<()> {
     let machine = args.machine.as_deref().map(|name| Machine::load(workspace, name)).transpose()?;
@@ -64,9 +73,9 @@ pub fn part(workspace: &Workspace, format: &str) -> Result<String> {
     Ok(text.trim_end().to_owned())
 }
 
-/// The bound of a run. A scenario may ask for a smaller scale than its accelerator needs, so as not to take minutes;
+/// The bound of a run, and its budgets. A scenario may ask for a smaller scale than its accelerator needs, so as not to take minutes;
 /// the clock goes on there while a virtual CPU stands still, so what may be asked of it is what its own scale says.
-pub fn bound(workspace: &Workspace, plan: &Plan) -> Result<Bound> {
+pub fn of_run(workspace: &Workspace, plan: &Plan) -> Result<Explained> {
     let mut line = plan.command_line(1);
     if scale(&line) < plan.accel.panic_scale {
         line = format!("{line} panic.scale={}", plan.accel.panic_scale);
@@ -84,16 +93,20 @@ fn scale(line: &str) -> u32 {
     said.next_back().unwrap_or(1)
 }
 
-fn numbers(text: &str) -> Option<Bound> {
-    let of = |key: &str| {
-        let found = text.split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
-        found?.parse().ok()
-    };
-    Some(Bound {
-        jump_ms: of("jump_ms")?,
-        end_ms: of("end_ms")?,
-        reentry_ms: of("reentry_ms")?,
-        takeover_ms: of("takeover_ms")?,
+fn numbers(text: &str) -> Option<Explained> {
+    let words = || text.split_ascii_whitespace().filter_map(|word| word.split_once('='));
+    let of = |key: &str| words().find(|word| word.0 == key)?.1.parse().ok();
+    let budgets = words().filter_map(|(key, value)| Some((key.strip_prefix("budget:")?, value)));
+    Some(Explained {
+        bound: Bound {
+            jump_ms: of("jump_ms")?,
+            end_ms: of("end_ms")?,
+            reentry_ms: of("reentry_ms")?,
+            takeover_ms: of("takeover_ms")?,
+        },
+        budgets: budgets
+            .map(|(step, ms)| Some((step.to_owned(), ms.parse().ok()?)))
+            .collect::<Option<_>>()?,
     })
 }
 
@@ -173,8 +186,11 @@ mod tests {
 
     #[test]
     fn numbers_are_read_and_missing_ones_noticed() {
-        let text = "jump_ms=1 jump_total_ms=2 end_ms=3 end_total_ms=4 reentry_ms=5 takeover_ms=6\n";
-        assert_eq!(numbers(text), Some(Bound { jump_ms: 1, end_ms: 3, reentry_ms: 5, takeover_ms: 6 }));
+        let text =
+            "jump_ms=1 jump_total_ms=2 end_ms=3 end_total_ms=4 reentry_ms=5 takeover_ms=6\nbudget:stop=7\n";
+        let bound = Bound { jump_ms: 1, end_ms: 3, reentry_ms: 5, takeover_ms: 6 };
+        assert_eq!(numbers(text), Some(Explained { bound, budgets: vec![("stop".into(), 7)] }));
+        assert_eq!(numbers(&text.replace("stop=7", "stop=long")), None);
         assert_eq!(numbers(&text.replace("reentry_ms", "x")), None);
         assert_eq!(numbers(&text.replace("=6", "=six")), None);
     }

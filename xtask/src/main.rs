@@ -1,6 +1,7 @@
 //! `cargo xtask`: builds, runs and checks Mayday. This file only dispatches.
 
 mod build;
+mod cases;
 mod cli;
 mod data;
 mod error;
@@ -11,6 +12,7 @@ mod image_check;
 mod machine;
 mod mutants;
 mod new_arch;
+mod page;
 mod qemu;
 mod report;
 mod roles;
@@ -71,6 +73,7 @@ fn dispatch(workspace: &Workspace, command: &Command) -> anyhow::Result<()> {
         Command::Simulate(args) => simulate::command(workspace, args),
         Command::Experiment(command) => experiment::command(workspace, command),
         Command::NewArch(args) => new_arch::command(workspace, args),
+        Command::Report(args) => page::command(args),
         Command::Mutants(args) => mutants::command(workspace, args),
     }
 }

@@ -13,7 +13,7 @@ pub(crate) use say;
 mod live;
 mod summary;
 
-pub use live::Live;
+pub use live::{Live, names_in, toned};
 pub use summary::{console_tail, one_line, summary};
 
 use anstyle::{AnsiColor, Style};

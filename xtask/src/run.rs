@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::cases::{Case, Source};
 use crate::cli::QemuArgs;
 use crate::error::{Classed, environment, unexpected, usage};
 use crate::machine::Machine;
+use crate::page::Writing;
 use crate::qemu::emulator::debugger_line;
 use crate::qemu::folder::Folder;
 use crate::qemu::inspect::Target;
 use crate::qemu::plan::{self, Plan, Planned};
 use crate::qemu::session;
-use crate::qemu::{Ended, Evidence, Observer};
+use crate::qemu::{Evidence, Observer};
 use crate::report::{self, BOLD, DIM, Live, YELLOW, paint, say};
-use crate::scenario::{Scenario, value_name};
+use crate::scenario::Scenario;
 use crate::symbols::Symbols;
 use crate::verdict::{self, Facts, Verdict};
 use crate::workspace::Workspace;
@@ -33,8 +35,9 @@ pub struct RunResult {
     pub folder_shown: PathBuf,
     /// The emulator's line, to paste.
     pub paste_line: String,
+    /// All of that as data.
+    pub case: Case,
     folder: Folder,
-    nonce: u64,
 }
 
 /// Runs a plan with a kernel.
@@ -48,7 +51,7 @@ pub fn run(
     let nonce = plan::nonce()?;
     let built = stamp(kernel);
     let symbols = Symbols::read(kernel)?;
-    let bound = explain::bound(workspace, plan)?;
+    let explained = explain::of_run(workspace, plan)?;
     let target = Target::find(&symbols, &plan.machine).awaiting(&plan.expect);
     let folder = Folder::create(workspace, &plan.machine.name, &plan.scenario.name, nonce)?;
     let paste_line = plan.paste_line(kernel, folder.path(), nonce);
@@ -65,12 +68,20 @@ pub fn run(
         // What was measured is then another image than the one that the symbols are of.
         return Err(environment(format!("{} was replaced during the run; run it again", kernel.display())));
     }
-    let verdict = verdict::judge(&Facts::new(plan, nonce, &symbols, bound, &evidence));
+    let verdict = verdict::judge(&Facts::new(plan, nonce, &symbols, explained.bound, &evidence));
     let folder_shown = workspace.relative(folder.path()).to_path_buf();
-    let plan = plan.clone();
-    let result = RunResult { plan, evidence, verdict, folder_shown, paste_line, folder, nonce };
-    result.folder.write("verdict.json", &format!("{:#}\n", result.to_json()))?;
-    Ok(result)
+    let case = Case::of_run(&Source {
+        plan,
+        nonce,
+        symbols: &symbols,
+        explained: &explained,
+        evidence: &evidence,
+        verdict: &verdict,
+        folder: folder_shown.display().to_string(),
+        qemu: &paste_line,
+    });
+    folder.write("verdict.json", &format!("{:#}\n", serde_json::to_value(&case)?))?;
+    Ok(RunResult { plan: plan.clone(), evidence, verdict, folder_shown, paste_line, folder, case })
 }
 
 /// The file behind the firmware store, in the run's folder.
@@ -97,40 +108,6 @@ impl RunResult {
             self.folder.drop_memory();
             self.evidence.inspections.clear();
         }
-    }
-
-    /// Everything as data.
-    pub fn to_json(&self) -> Value {
-        let plan = &self.plan;
-        let events = self.evidence.log.events.iter().map(|event| {
-            let fields = event.fields.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str())));
-            json!({
-                "stream": event.stream.name(), "sequence": event.sequence, "cpu": event.cpu,
-                "at_ns": event.at_ns, "kind": event.kind, "fields": Value::Object(fields.collect()),
-            })
-        });
-        let ended = match &self.evidence.ended {
-            Ended::Exit(code) => json!({ "exit": code }),
-            Ended::Signal(signal) => json!({ "signal": signal }),
-            Ended::Idle(time) => json!({ "idle_s": time.as_secs() }),
-            Ended::Deadline(time) => json!({ "deadline_s": time.as_secs() }),
-            Ended::Stopped(state) => json!({ "stopped": state }),
-            Ended::Stayed => json!({ "stayed": true }),
-        };
-        json!({
-            "title": plan.title(),
-            "passed": self.verdict.passed(),
-            "machine": plan.machine.name, "scenario": plan.scenario.name, "cpus": plan.cpus,
-            "memory_mib": plan.memory, "accel": plan.accel.name, "firmware": plan.firmware.name,
-            "kexec": value_name(plan.kexec), "stop": value_name(plan.stop),
-            "panic_scale": plan.accel.panic_scale,
-            "nonce": format!("{:016x}", self.nonce),
-            "ended": ended, "shutdowns": self.evidence.shutdowns,
-            "wall_ms": self.evidence.wall.as_millis() as u64,
-            "checks": self.verdict.checks,
-            "events": events.collect::<Vec<_>>(),
-            "folder": self.folder_shown, "qemu": self.paste_line, "rerun": plan.rerun(),
-        })
     }
 }
 
@@ -171,6 +148,9 @@ pub fn command(workspace: &Workspace, args: &QemuArgs) -> Result<()> {
             if let Some(path) = &args.json {
                 write_json(path, &json!({ "passed": true, "not_applicable": reason, "runs": [] }))?;
             }
+            if args.report.is_some() {
+                say!("there is nothing to draw a page of");
+            }
             return Ok(());
         }
     };
@@ -179,8 +159,11 @@ pub fn command(workspace: &Workspace, args: &QemuArgs) -> Result<()> {
     let results = repeat(workspace, &plan, &kernel, args)?;
     let failed = results.iter().filter(|result| !result.verdict.passed()).count();
     if let Some(path) = &args.json {
-        let runs: Vec<_> = results.iter().map(RunResult::to_json).collect();
+        let runs: Vec<_> = results.iter().map(Case::of).collect();
         write_json(path, &json!({ "passed": failed == 0, "runs": runs }))?;
+    }
+    if let Some(named) = &args.report {
+        draw(workspace, &results, named.as_deref())?;
     }
     if failed == 0 {
         return Ok(());
@@ -189,6 +172,16 @@ pub fn command(workspace: &Workspace, args: &QemuArgs) -> Result<()> {
         1 => "the run did not end as expected".to_owned(),
         count => format!("{failed} of {count} runs did not end as expected"),
     }))
+}
+
+/// The page of some runs, in the folder that was named or else in the last one's own.
+fn draw(workspace: &Workspace, results: &[RunResult], named: Option<&Path>) -> Result<()> {
+    let Some(last) = results.last() else { return Ok(()) };
+    let folder =
+        named.map_or_else(|| workspace.relative(last.folder.path()).to_path_buf(), Path::to_path_buf);
+    let mut report = Writing::begin(Some(&folder))?;
+    results.iter().try_for_each(|result| report.add(Case::of(result)))?;
+    report.finish()
 }
 
 fn repeat(workspace: &Workspace, plan: &Plan, kernel: &Path, args: &QemuArgs) -> Result<Vec<RunResult>> {

@@ -12,22 +12,29 @@ use std::time::Instant;
 use anyhow::Result;
 use serde_json::json;
 
+use crate::cases::{Case, Outcome};
 use crate::cli::{TestArgs, TidyArgs};
 use crate::error::{class_of, environment, one_line, unexpected, usage};
 use crate::machine::Machine;
+use crate::page::Writing;
 use crate::qemu::Unobserved;
 use crate::qemu::plan::Plan;
-use crate::report::{self, BOLD, GREEN, RED, YELLOW, paint, say};
+use crate::report::{self as shown, BOLD, GREEN, RED, YELLOW, paint, say};
 use crate::run::{self, RunResult};
 use crate::workspace::Workspace;
 use crate::{build, image_check, setup, tidy};
+#[cfg(test)]
+pub use host::browser;
 use matrix::Matrix;
 
 /// Virtual CPUs that may be busy for each CPU of this host, if nobody says otherwise.
 const VCPUS_PER_CPU: usize = 4;
 
 /// What runs once, whatever machines there are.
-const STAGES: [&str; 3] = ["host-tests", "models", "tidy"];
+const STAGES: [&str; 4] = ["host-tests", "models", "tidy", PAGE];
+
+/// The stage that needs a browser.
+const PAGE: &str = "report-page";
 
 /// `cargo xtask test`
 pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
@@ -40,7 +47,14 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     let machines = matrix.machines.clone();
     let images: Vec<_> =
         machines.iter().filter(|machine| wanted(&format!("{}/image", machine.name))).collect();
-    let stages = STAGES.map(|name| (name, wanted(name)));
+    let unrun: Vec<_> = unrun(&matrix).collect();
+    let mut stages = STAGES.map(|name| (name, wanted(name)));
+    for (name, wanted) in &mut stages {
+        if let Some(why) = host::no_browser().filter(|_| *name == PAGE && *wanted) {
+            *wanted = false;
+            matrix.skipped.push(format!("{name}: {why}"));
+        }
+    }
     let emulated: Vec<_> = machines.iter().filter(|machine| wanted(&host::title(machine))).collect();
     let emulated = host::emulated(&emulated, &mut matrix.skipped)?;
     if matrix.plans.is_empty()
@@ -68,6 +82,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         let result = match *name {
             "tidy" => tidy::run(workspace, &TidyArgs::default()),
             "models" => host::models(workspace),
+            PAGE => host::page(workspace),
             _ => host::tests(workspace),
         };
         tally.note(name, result)?;
@@ -90,9 +105,12 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         });
         tally.note(&format!("{}/image", machine.name), result)?;
     }
-    let results = scenarios(workspace, args, &matrix, &kernels, &mut tally)?;
+    let mut report = Writing::begin(args.report.as_deref())?;
+    unrun.into_iter().try_for_each(|case| report.add(case))?;
+    let results = scenarios(workspace, args, &matrix, &kernels, &mut tally, &mut report)?;
+    report.finish()?;
     if let Some(path) = &args.json {
-        let runs: Vec<_> = results.iter().map(RunResult::to_json).collect();
+        let runs: Vec<_> = results.iter().map(Case::of).collect();
         run::write_json(
             path,
             &json!({ "passed": tally.failed.is_empty(), "failed": tally.failed, "runs": runs }),
@@ -121,6 +139,16 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         tally.failed.len(),
         tally.passed + tally.failed.len()
     )))
+}
+
+/// The rows that are not run, as cases.
+fn unrun(matrix: &Matrix) -> impl Iterator<Item = Case> {
+    let none =
+        matrix.not_applicable.iter().map(|(row, why)| Case::not_run(row, None, Outcome::NotApplicable, why));
+    none.chain(matrix.skipped.iter().map(|text| {
+        let (row, why) = text.split_once(": ").unwrap_or((text, ""));
+        Case::not_run(row, None, Outcome::Skipped, why)
+    }))
 }
 
 /// What went well and what did not.
@@ -180,6 +208,7 @@ fn scenarios(
     matrix: &Matrix,
     kernels: &BTreeMap<String, PathBuf>,
     tally: &mut Tally,
+    report: &mut Writing,
 ) -> Result<Vec<RunResult>> {
     let plans: Vec<&Plan> =
         matrix.plans.iter().filter(|plan| kernels.contains_key(&plan.machine.name)).collect();
@@ -202,23 +231,30 @@ fn scenarios(
                     let kernel = &kernels[&plan.machine.name];
                     let result = run::run(workspace, plan, kernel, false, &mut Unobserved);
                     drop(share);
-                    if sender.send((plan.title(), result)).is_err() {
+                    if sender.send((plan, result)).is_err() {
                         return;
                     }
                 }
             });
         }
         drop(sender);
-        for (number, (title, result)) in receiver.iter().enumerate() {
-            let place = format!("{:>4}/{}", number + 1, plans.len());
+        for (number, (plan, result)) in receiver.iter().enumerate() {
+            let (place, title) = (format!("{:>4}/{}", number + 1, plans.len()), plan.title());
+            let case = match &result {
+                Ok(result) => Case::of(result),
+                Err(error) => Case::not_run(&title, Some(plan), Outcome::Failed, &one_line(error)),
+            };
+            if let Err(error) = report.add(case) {
+                say!("{}: {}", paint(RED, "report"), one_line(&error));
+            }
             match result {
                 Ok(mut result) => {
-                    say!("{place} {}", report::one_line(&result));
+                    say!("{place} {}", shown::one_line(&result));
                     result.shrink();
                     if result.verdict.passed() {
                         tally.passed += 1;
                     } else {
-                        say!("{}", report::console_tail(&result).trim_end());
+                        say!("{}", shown::console_tail(&result).trim_end());
                         tally.failed.push(title);
                     }
                     results.push(result);

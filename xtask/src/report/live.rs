@@ -25,7 +25,7 @@ impl Observer for Live {
         let text = line.split(PREFIX).next().unwrap_or_default();
         let text: String = text.chars().filter(|c| !c.is_control()).collect();
         if !text.trim().is_empty() {
-            let names = self.names_in(&text);
+            let names = names_in(&self.symbols, &text);
             say!("{}{}", paint(DIM, format_args!("        | {text}")), paint(CYAN, names));
         }
         for event in events {
@@ -41,27 +41,6 @@ impl Observer for Live {
 }
 
 impl Live {
-    /// Functions at the addresses in a line of text, such as a backtrace, to be put behind it.
-    fn names_in(&self, text: &str) -> String {
-        let words: Vec<&str> = text
-            .split(|c: char| !c.is_ascii_alphanumeric() && c != '*')
-            .filter(|word| !word.is_empty())
-            .collect();
-        // `***  3 0x…` is a frame of a backtrace: its address is a return address.
-        let frame = |at: usize| {
-            let number = at.checked_sub(1).and_then(|before| words[before].parse::<u32>().ok());
-            number.is_some() && at.checked_sub(2).is_some_and(|before| words[before] == "***")
-        };
-        // A stack pointer is no place in the code.
-        let of_code = |at: usize| at.checked_sub(1).is_none_or(|before| words[before] != "sp");
-        let addresses = words.iter().enumerate().filter_map(|(at, word)| {
-            let digits = word.strip_prefix("0x").filter(|digits| digits.len() >= 6 && of_code(at))?;
-            let address = u64::from_str_radix(digits, 16).ok()?;
-            if frame(at) { self.symbols.caller(address) } else { self.symbols.place(address) }
-        });
-        addresses.map(|name| format!("  {name}")).collect()
-    }
-
     /// An event in words; `None` if it only repeats what others say.
     fn describe(&mut self, event: &Event) -> Option<String> {
         if event.is("panic/claim") {
@@ -84,6 +63,27 @@ impl Live {
             paint(style, printable(&words))
         ))
     }
+}
+
+/// Functions at the addresses in a line of text, such as a backtrace, to be put behind it.
+pub fn names_in(symbols: &Symbols, text: &str) -> String {
+    let words: Vec<&str> = text
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '*')
+        .filter(|word| !word.is_empty())
+        .collect();
+    // `***  3 0x…` is a frame of a backtrace: its address is a return address.
+    let frame = |at: usize| {
+        let number = at.checked_sub(1).and_then(|before| words[before].parse::<u32>().ok());
+        number.is_some() && at.checked_sub(2).is_some_and(|before| words[before] == "***")
+    };
+    // A stack pointer is no place in the code.
+    let of_code = |at: usize| at.checked_sub(1).is_none_or(|before| words[before] != "sp");
+    let addresses = words.iter().enumerate().filter_map(|(at, word)| {
+        let digits = word.strip_prefix("0x").filter(|digits| digits.len() >= 6 && of_code(at))?;
+        let address = u64::from_str_radix(digits, 16).ok()?;
+        if frame(at) { symbols.caller(address) } else { symbols.place(address) }
+    });
+    addresses.map(|name| format!("  {name}")).collect()
 }
 
 fn stream_style(stream: Stream) -> anstyle::Style {
@@ -206,6 +206,14 @@ fn words(event: &Event) -> Option<(anstyle::Style, String)> {
     })
 }
 
+/// An event in words, and in which tone: `plain`, `faint`, `strong`, `good`, `warn`, `bad`. `None` if it only
+/// repeats what others say.
+pub fn toned(event: &Event) -> Option<(&'static str, String)> {
+    let (style, words) = words(event)?;
+    let tones = [(DIM, "faint"), (BOLD, "strong"), (GREEN, "good"), (YELLOW, "warn"), (RED, "bad")];
+    Some((tones.iter().find(|(known, _)| *known == style).map_or("plain", |(_, tone)| tone), words))
+}
+
 /// The style of an outcome's name.
 pub fn outcome_style(outcome: &str) -> anstyle::Style {
     match outcome {
@@ -241,11 +249,10 @@ mod tests {
     #[test]
     fn frames_are_named_by_their_calls() {
         let symbols = Symbols::made_up(&[("first", 0x10_0000), ("second", 0x10_0010)]);
-        let live = Live { symbols, ..Live::default() };
-        assert_eq!(live.names_in("*** pc 0x0000000000100010 sp 0x0000000000100010"), "  second+0x0");
-        assert_eq!(live.names_in("***   0 0x0000000000100010"), "  first+0x10");
-        assert_eq!(live.names_in("  log 10 us CPU 0: ***   7 0x0000000000100010"), "  first+0x10");
-        assert_eq!(live.names_in("7 0x0000000000100010"), "  second+0x0");
+        assert_eq!(names_in(&symbols, "*** pc 0x0000000000100010 sp 0x0000000000100010"), "  second+0x0");
+        assert_eq!(names_in(&symbols, "***   0 0x0000000000100010"), "  first+0x10");
+        assert_eq!(names_in(&symbols, "  log 10 us CPU 0: ***   7 0x0000000000100010"), "  first+0x10");
+        assert_eq!(names_in(&symbols, "7 0x0000000000100010"), "  second+0x0");
     }
 
     #[test]

@@ -28,6 +28,31 @@ pub fn models(workspace: &Workspace) -> Result<()> {
     run(&mut command, "a model of memory orderings fails")
 }
 
+/// Names under which a browser may be found that can be driven.
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+/// Says where it is, if it has another name.
+const BROWSER: &str = "MAYDAY_CHROMIUM";
+
+/// The browser for tests of the report's page.
+pub fn browser() -> Option<PathBuf> {
+    match std::env::var_os(BROWSER) {
+        Some(named) if !named.is_empty() => Some(named.into()),
+        _ => BROWSERS.iter().find_map(toolchain::on_path),
+    }
+}
+
+/// Why the page cannot be tested, if it cannot. Nothing is installed for it.
+pub fn no_browser() -> Option<String> {
+    let names = BROWSERS.join(", ");
+    browser().is_none().then(|| format!("none of {names} is here, and {BROWSER} names none"))
+}
+
+/// The report's page in a browser: tests that are left out otherwise.
+pub fn page(workspace: &Workspace) -> Result<()> {
+    let only = ["test", "--quiet", "--package", "xtask", "--bins", "--", "--ignored", "in_a_browser"];
+    run(cargo(workspace).args(only), "the report's page does not do in a browser what it should")
+}
+
 /// The stage that runs the tests as a program of this machine's kind.
 pub fn title(machine: &Machine) -> String {
     format!("{}/host-tests", machine.name)

@@ -25,7 +25,7 @@ mod stream;
 pub mod tests;
 
 use crash_record::view::RecordView;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::explain::Bound;
 use crate::machine::{Ending, Machine};
@@ -37,7 +37,7 @@ use crate::scenario::{Expect, Stop};
 use crate::symbols::Symbols;
 
 /// How a check ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It holds.
