@@ -3,8 +3,9 @@
 use hal::CpuId;
 use hal::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, signal_fence};
 
-/// The most locks that a CPU lists at once. More than this are counted, and taken for held.
-pub const MOST_HELD: usize = 8;
+/// The most locks that a CPU lists at once. More than this are counted, and taken for held. Fewer in models of memory
+/// orderings.
+pub const MOST_HELD: usize = if cfg!(loom) { 2 } else { 8 };
 
 /// The CPU in a lock's word, plus 1; 0 while it is free.
 pub(crate) const HOLDER: u64 = 0xffff;

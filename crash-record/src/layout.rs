@@ -33,7 +33,7 @@ pub const HEADER_WORDS: usize = 32;
 /// Words of one CPU's slot.
 pub const SLOT_WORDS: usize = size(256, 40);
 /// CPU slots.
-pub const MAX_SLOTS: usize = 16;
+pub const MAX_SLOTS: usize = size(16, 3);
 /// Words of one entry.
 pub const ENTRY_WORDS: usize = size(16, 6);
 /// Entries.

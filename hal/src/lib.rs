@@ -67,8 +67,8 @@ pub use platform::Platform;
 pub use unsupported::Unsupported;
 
 /// The most CPUs any port may bring up. Sizes every per-CPU array of the panic path, none of which
-/// can be allocated (P7).
-pub const MAX_CPUS: usize = 16;
+/// can be allocated (P7). Fewer in models of memory orderings, where every atomic costs.
+pub const MAX_CPUS: usize = if cfg!(loom) { 3 } else { 16 };
 const _: () = assert!(MAX_CPUS <= 32, "a CPU is a bit of a word");
 
 /// A CPU's logical number: dense, `0..count`, 0 is the CPU that booted. Hardware ids (APIC id,

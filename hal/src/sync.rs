@@ -5,7 +5,8 @@
 //! code that a model checker schedules:
 //!
 //! * by default these are the types of `core`, at no cost;
-//! * under `cfg(loom)` they are loom's, which explores memory orderings;
+//! * under `cfg(loom)` they are loom's, which explores memory orderings, each with a place before it where a model may
+//!   let a signal handler run (`model::set_hook`);
 //! * with the feature `explore` each operation first calls a hook (`explore::set_hooks`), which is
 //!   where a deterministic scheduler takes over.
 
@@ -13,7 +14,9 @@
 pub use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 #[cfg(loom)]
-pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+pub mod model;
+#[cfg(loom)]
+pub use model::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 #[cfg(all(not(loom), feature = "explore"))]
 pub use core::sync::atomic::Ordering;

@@ -21,7 +21,8 @@ pub fn tests(workspace: &Workspace) -> Result<()> {
 pub fn models(workspace: &Workspace) -> Result<()> {
     let mut command = cargo(workspace);
     command
-        .args(["test", "--quiet", "--release", "--package", "core-panic", "--package", "crash-record"])
+        .args(["test", "--quiet", "--release"])
+        .args(["--package", "core-panic", "--package", "crash-lock", "--package", "crash-record"])
         .args(["--all-features", "--test", "loom", "--target-dir"])
         .arg(workspace.root().join("target/loom"))
         .env("RUSTFLAGS", "--cfg loom");
