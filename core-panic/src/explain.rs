@@ -9,14 +9,14 @@ use crash_record::names::{Class, Step};
 
 use crate::config::{Config, FinalAction, KexecMode};
 use crate::order::{Action, ORDER, StepSpec, applies, grace_ms};
-use crate::sequence::{MESSAGE_MS, MOST_REENTRIES, ONLY_FINAL_AT, SETTLE_MS};
+use crate::sequence::{MESSAGE_MS, MOST_REENTRIES, NAME_MS, ONLY_FINAL_AT, SETTLE_MS};
 use crate::{depart, succession, warden};
 
 /// What is said between two bodies, ms: two event lines at most, 800 bytes, at 115200 baud.
 pub const BETWEEN_MS: u64 = 100;
 /// What one re-entry costs at most, ms: a shot that is not answered and one that is, and what there is
-/// to say about it.
-pub const REENTRY_MS: u64 = 2 * warden::ANSWER_MS + MESSAGE_MS;
+/// to say about it: the name of the notifier that was abandoned, and the message.
+pub const REENTRY_MS: u64 = 2 * warden::ANSWER_MS + NAME_MS + MESSAGE_MS;
 /// What a change of the owner by death costs at most, ms: a warden that dies over its first shot, a standby that has
 /// to notice that, and two unanswered shots of its own.
 pub const TAKEOVER_MS: u64 = 4 * warden::ANSWER_MS;

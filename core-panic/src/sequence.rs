@@ -29,6 +29,8 @@ use crate::warden::Wardens;
 pub(crate) const SETTLE_MS: u64 = 1_000;
 /// How long the message of a re-entry may take, which somebody else's code formats, ms.
 pub(crate) const MESSAGE_MS: u64 = 1_000;
+/// How long a notifier may take to say the name by which it is recorded as failed or left out, ms.
+pub(crate) const NAME_MS: u64 = 100;
 /// Re-entries before the next step starts, from which on optional steps are left out.
 const SKIP_OPTIONAL_AT: u32 = 2;
 /// …, from which on only the final action is left.
@@ -105,6 +107,8 @@ pub struct Panic<'a, P: Platform> {
     notifier: AtomicU32,
     /// CPU + 1 of the owner that runs it, while it runs: an owner that was taken for dead may begin one more.
     notifying: AtomicU32,
+    /// Number + 1 of the notifier that is asked for its name, which is somebody else's code, too.
+    naming: AtomicU32,
     /// Notifiers of this step that failed.
     failures: AtomicU32,
     step_began: AtomicU64,
@@ -184,6 +188,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             place: AtomicU32::new(0),
             notifier: AtomicU32::new(0),
             notifying: AtomicU32::new(0),
+            naming: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             step_began: AtomicU64::new(0),
             notifier_began: AtomicU64::new(0),
@@ -374,9 +379,12 @@ impl<'a, P: Platform> Panic<'a, P> {
             return;
         }
         let ended = Ended::failed(format_args!("{why}"));
-        if self.notifying.swap(0, Ordering::AcqRel) == whose.index() as u32 + 1 {
+        let (whose, mine) = (whose.index() as u32 + 1, me.index() as u32 + 1);
+        if self.notifying.compare_exchange(whose, mine, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             let place = Place::from_word(self.notifier.load(Ordering::Acquire));
-            self.end_notifier(me, place.map_or(usize::MAX, Place::number), &ended);
+            let name = self.watched(me, NAME_MS, || self.name(place.map_or(usize::MAX, Place::number)));
+            self.notifying.store(0, Ordering::Release);
+            self.end_notifier(me, name, &ended);
         } else if let Some(spec) = self.current()
             && self.runs()
             && spec.action != Action::Final
@@ -522,23 +530,25 @@ impl<'a, P: Platform> Panic<'a, P> {
             let number = place.number();
             let Some(notifier) = self.notifiers.notifier(number) else { continue };
             self.notifier_began.store(self.platform.now_ns(), Ordering::Release);
+            self.notifying.store(me.index() as u32 + 1, Ordering::Release);
             if self.depth.load(Ordering::Acquire) >= ONLY_FINAL_AT || self.abandoned_too_often() {
                 let ended = Ended::skipped(format_args!("left out after repeated failures"));
-                self.end_notifier(me, number, &ended);
+                let name = self.watched(me, NAME_MS, || self.name(number));
+                self.notifying.store(0, Ordering::Release);
+                self.end_notifier(me, name, &ended);
                 continue;
             }
-            self.notifying.store(me.index() as u32 + 1, Ordering::Release);
             self.depth.store(0, Ordering::Release);
             let step = crash_lock::Step::new();
             let voice = Voice::new(self, me, &step);
-            let result = self.watched(me, budget_ms, || notifier.notify(&voice));
+            let (name, result) = self.watched(me, budget_ms, || (self.name(number), notifier.notify(&voice)));
             self.notifying.store(0, Ordering::Release);
             let ended = match result {
                 Ok(()) => Ended { outcome: Outcome::Done, detail: Detail::new(format_args!("")) },
                 Err(Refusal::Skipped(why)) => Ended::skipped(format_args!("{why}")),
                 Err(Refusal::Failed(why)) => Ended::failed(format_args!("{why}")),
             };
-            self.end_notifier(me, number, &ended);
+            self.end_notifier(me, name, &ended);
         }
         self.name_lost_notifiers(me);
         let count = self.notifiers.count(class);
@@ -547,7 +557,19 @@ impl<'a, P: Platform> Panic<'a, P> {
         if failures == 0 { Ok(detail) } else { Err(detail) }
     }
 
-    fn end_notifier(&self, me: CpuId, number: usize, ended: &Ended) {
+    /// What this notifier is called, in a watched body. One that did not say it the last time is not asked again.
+    fn name(&self, number: usize) -> &'static str {
+        let Some(notifier) = self.notifiers.notifier(number) else { return "?" };
+        let asked = number as u32 + 1;
+        if self.naming.swap(asked, Ordering::AcqRel) == asked {
+            return "?";
+        }
+        let name = notifier.name();
+        self.naming.store(0, Ordering::Release);
+        name
+    }
+
+    fn end_notifier(&self, me: CpuId, name: &'static str, ended: &Ended) {
         if ended.outcome == Outcome::Failed {
             self.failures.fetch_add(1, Ordering::AcqRel);
         }
@@ -556,7 +578,6 @@ impl<'a, P: Platform> Panic<'a, P> {
             Some(Action::Notify(class)) => class,
             _ => Class::Terminal,
         };
-        let name = self.notifiers.notifier(number).map_or("?", |notifier| notifier.name());
         let began_at = self.notifier_began.load(Ordering::Acquire);
         let why = &ended.detail;
         let text = match why.bytes() {

@@ -12,6 +12,7 @@ use crash_record::names::{Class, CpuState, EntryKind, Outcome, Rung, Step};
 use crash_record::view::RecordView;
 use hal::dump::BeforeDump;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 fn config(kexec: KexecMode, stop: StopPolicy) -> Config {
     Config { kexec, stop, scale: 20, ..Config::DEFAULT }
@@ -331,6 +332,38 @@ fn a_message_that_panics_costs_its_notifier_and_not_the_next_one() {
     assert_eq!(
         outcome.events("notifier", &["class", "name", "outcome"]),
         ["inform:bad:failed", "inform:logger:done", "pre-reboot:logger:done"]
+    );
+}
+
+static NAMELESS: OnceLock<&'static Panic<'static, Machine>> = OnceLock::new();
+
+/// Fails, and has a name the first `0` times that it is asked.
+struct Nameless(AtomicU32);
+
+impl Notifier for Nameless {
+    fn name(&self) -> &'static str {
+        if self.0.fetch_sub(1, Ordering::SeqCst) == 0 {
+            NAMELESS.get().unwrap().enter(&Cause { reason: "unnamed", message: &"in its name" }, &snapshot())
+        }
+        "once"
+    }
+    fn notify(&self, _: &dyn Context) -> Result<(), Refusal> {
+        NAMELESS.get().unwrap().enter(&Cause { reason: "nested", message: &"in a notifier" }, &snapshot())
+    }
+}
+
+#[test]
+fn a_name_that_panics_costs_its_notifier_and_not_the_next_one() {
+    let nameless = |times| (Class::Inform, Box::new(Nameless(AtomicU32::new(times))) as Box<dyn Notifier>);
+    let notifiers = registry(vec![nameless(0), nameless(1), logger(Class::Inform)]);
+    let bench = Bench::new(1, config(KexecMode::Post, StopPolicy::Nmi), Faults::default(), notifiers);
+    NAMELESS.set(bench.panic).ok().unwrap();
+    let outcome = bench.run(&[]);
+    assert_eq!(outcome.owner, End::Jumped(0x5000));
+    assert_eq!(outcome.events("reentry", &["cause"]), ["unnamed", "nested", "unnamed"]);
+    assert_eq!(
+        outcome.events("notifier", &["class", "name", "outcome"]),
+        ["inform:?:failed", "inform:?:failed", "inform:logger:done"]
     );
 }
 

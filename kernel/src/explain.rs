@@ -99,15 +99,17 @@ fn order() -> String {
         let words = words(spec.step);
         let class = class(spec);
         let each = if class.is_some() { " each" } else { "" };
-        let verify = if spec.action == core_panic::order::Action::Kexec {
+        let more = if spec.action == core_panic::order::Action::Kexec {
             " + 4 × the digest's time at load"
+        } else if core_panic::order::grace_ms(spec, &core_panic::Config::DEFAULT) != 0 {
+            " + the grace, where a stop may be deferred"
         } else {
             ""
         };
         let class = class.map_or(String::new(), |class| format!("`{class}`"));
         let optional = if spec.optional { "yes" } else { "no" };
         let (step, what, budget, needs) = (spec.step, words.what, Ms(spec.budget_ms), words.needs);
-        lines.push(format!("| {step} | {class} | {what} | {budget}{each}{verify} | {optional} | {needs} |"));
+        lines.push(format!("| {step} | {class} | {what} | {budget}{each}{more} | {optional} | {needs} |"));
     }
     lines.join("\n") + "\n"
 }

@@ -252,6 +252,10 @@ impl Machine {
             return wrong("name", format!("`{}` is not the file's name `{file}`", machine.name));
         }
         let Cpus { default, maximum } = machine.cpus;
+        let most = crash_record::layout::MAX_SLOTS as u32;
+        if maximum > most {
+            return wrong("maximum", format!("{maximum} CPUs: a record has room for {most}"));
+        }
         if default == 0 || default > maximum {
             return wrong("default", format!("{default} CPUs is not between 1 and the maximum, {maximum}"));
         }

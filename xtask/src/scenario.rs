@@ -16,7 +16,7 @@ use crate::machine::{Machine, unknown_placeholder};
 use crate::store::Before;
 use crate::workspace::Workspace;
 use check::Mistake;
-pub use rows::{OnMachine, Staging};
+pub use rows::{OnMachine, ROWS, Staging};
 
 /// When the panic path jumps into the crash image.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum, Deserialize, Serialize)]
@@ -414,6 +414,12 @@ impl Scenario {
         }
         if !scenario.rows.is_empty() && scenario.staging.is_none() {
             return wrong("rows", "needs `staging`");
+        }
+        if let Some(row) = scenario.rows.iter().find(|row| !(1..=ROWS).contains(*row)) {
+            return wrong(
+                "rows",
+                &format!("there is no row {row} in the list of failure modes, only 1 to {ROWS}"),
+            );
         }
         if scenario.timeout == 0 {
             return wrong("timeout", "must be at least 1 second");

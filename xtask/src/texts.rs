@@ -168,6 +168,8 @@ fn malformed_files() {
         scenario("steps = []", "steps = []\nowner = \"all\""),
         scenario("[cpus]", "[[input]]\nafter = \"ready\"\n[cpus]"),
         scenario("[cpus]", "[cpus"),
+        scenario("name = \"s\"", "name = \"s\"\nstaging = \"native\"\nrows = [1, 999]"),
+        machine("maximum = 8", "maximum = 17"),
         machine("default = 4", "default = 0"),
         machine("cpus = [1]", "cpus = [1, 9]"),
         machine("minimum_mib = 32", "minimum_mib = 65"),

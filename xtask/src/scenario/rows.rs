@@ -4,6 +4,9 @@ use serde::Deserialize;
 
 use super::{Input, Scenario};
 
+/// Rows of the list of failure modes: 1 to this.
+pub const ROWS: u32 = 48;
+
 /// Who goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
