@@ -136,6 +136,7 @@ pub const CASES: &[Case] = &[
     ),
     native("10", "a store's buffer lock is held", || locks::store(locks::CUT), locks::stored_or_skipped),
     native("10b", "the same, and the stop is deferred", || locks::store(POST), locks::stored),
+    native("10c", "the same, and the record step wants it", locks::record, locks::kept_or_skipped),
     native("11", "the target spins with interrupts off", masked, |world| {
         jumped(world)?;
         parked(world, 1, Rung::Nmi)?;

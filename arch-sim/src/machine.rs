@@ -145,6 +145,9 @@ impl Machine {
                 };
             }
         }
+        if scenario.keeper {
+            self.panic().keep_record_by(&notifiers::KEEPER);
+        }
         self.panic().configure(scenario.config);
     }
 }

@@ -61,6 +61,27 @@ fn works() {
     scheduler::hal_call(true);
 }
 
+fn store(context: &dyn Context, entry: &[u8]) -> Result<(), Refusal> {
+    let written = lock::enter(Which::Store, context, || SIM.write(0, entry))?;
+    written.map_err(|_| Refusal::Failed("the store did not take it"))
+}
+
+/// Who keeps the record.
+pub struct Keeper;
+
+/// The one there is.
+pub static KEEPER: Keeper = Keeper;
+
+impl Notifier for Keeper {
+    fn name(&self) -> &'static str {
+        "keeper"
+    }
+
+    fn notify(&self, context: &dyn Context) -> Result<(), Refusal> {
+        store(context, b"the record")
+    }
+}
+
 impl Notifier for Simulated {
     fn name(&self) -> &'static str {
         name(self.0)
@@ -103,10 +124,7 @@ impl Notifier for Simulated {
                 context.line(format_args!("{id:?}: {forbidden}"));
                 Refusal::Skipped("firmware may not be called")
             }),
-            Does::Store => {
-                let written = lock::enter(Which::Store, context, || SIM.write(0, b"a panic"))?;
-                written.map_err(|_| Refusal::Failed("the store did not take it"))
-            }
+            Does::Store => store(context, b"a panic"),
             Does::Device => lock::enter(Which::Console, context, || plan::device(Device::write)),
         }
     }

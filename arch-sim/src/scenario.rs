@@ -90,6 +90,8 @@ pub struct Scenario {
     pub config: Config,
     /// The notifiers in the order of their registration.
     pub notifiers: [Option<NotifierSpec>; MAX_NOTIFIERS],
+    /// Whether the record step hands the record to somebody, who writes to the store under its lock.
+    pub keeper: bool,
     /// The machine's firmware.
     pub firmware: Kind,
     /// What is wrong with the machine.
@@ -127,6 +129,7 @@ impl Scenario {
             cpus: bodies,
             config: Config::DEFAULT,
             notifiers: [None; MAX_NOTIFIERS],
+            keeper: false,
             firmware: Kind::Plain,
             faults: Faults::NONE,
             external_nmis: 0,
@@ -189,7 +192,7 @@ impl Scenario {
         let mut hasher = DefaultHasher::new();
         (self.cpus, self.notifiers, self.faults, self.rounds, self.preemptions).hash(&mut hasher);
         (self.external_nmis, self.external_to, self.button_panics, self.machine_checks).hash(&mut hasher);
-        (self.early_ticks, self.leaps, self.turns, self.firmware).hash(&mut hasher);
+        (self.early_ticks, self.leaps, self.turns, self.firmware, self.keeper).hash(&mut hasher);
         let config = &self.config;
         (config.kexec as u8, config.stop as u8, config.final_action as u8).hash(&mut hasher);
         (config.timeout_s, config.scale, config.cpu, config.grace_ms).hash(&mut hasher);

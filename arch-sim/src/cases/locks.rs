@@ -2,7 +2,7 @@
 
 use core_panic::Config;
 use core_panic::config::{KexecMode, StopPolicy};
-use crash_record::names::{Class, CpuState, EntryKind, Orphan, Outcome};
+use crash_record::names::{Class, CpuState, EntryKind, Orphan, Outcome, Step};
 
 use super::{OFF, POST, expect, jumped, says, slot_of, state, view};
 use crate::faults::{Call, Faults, What};
@@ -184,6 +184,12 @@ pub(super) fn store(config: Config) -> Scenario {
     held(config, Which::Store, Does::Store)
 }
 
+/// Nobody but the record step wants the store.
+pub(super) fn record() -> Scenario {
+    let ops = [Op::Take(Which::Store), Op::Work(2), Op::Drop];
+    Scenario { keeper: true, ..Scenario::new(2).config(CUT_OFF).cpu(1, runs(&ops)) }
+}
+
 fn ended(world: &World, name: &str, outcome: Outcome) -> Result<(), String> {
     let view = view(world)?;
     let found = view.entries().filter_map(Result::ok).any(|entry| {
@@ -351,6 +357,17 @@ pub(super) fn stored_or_skipped(world: &World) -> Result<(), String> {
     skipped_or_done(world)?;
     let stored = !world.store.slot(0).is_empty();
     expect(stored == (world.oracle.locks.refused == 0), || "written, unless it was refused".into())
+}
+
+/// The record is kept, or the step says that it is not.
+pub(super) fn kept_or_skipped(world: &World) -> Result<(), String> {
+    super::ends(world, End::Rebooted)?;
+    let refused = world.oracle.locks.refused != 0;
+    expect(refused == (slot_of(world, 1, crash_record::layout::slot::HELD_LAST) != 0), || {
+        "refused, if and only if CPU 1 was stopped with the lock".into()
+    })?;
+    expect(world.store.slot(0).is_empty() == refused, || "kept, unless it was refused".into())?;
+    super::outcome(world, Step::Record, if refused { Outcome::Skipped } else { Outcome::Done })
 }
 
 pub(super) fn stored(world: &World) -> Result<(), String> {
