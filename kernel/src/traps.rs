@@ -55,7 +55,13 @@ fn resume() -> Resume {
     if port::lock::domain().pending(PORT.current()) { Resume::Masked } else { Resume::AsItWas }
 }
 
+/// Interrupts that CPUs took which finish a critical section because of a stop, and are to take none.
+pub static DISTURBED: AtomicU32 = AtomicU32::new(0);
+
 fn interrupt(_number: u32) {
+    if port::lock::domain().pending(PORT.current()) {
+        DISTURBED.fetch_add(1, Ordering::AcqRel);
+    }
     if capture::is_capture() {
         capture::STRAYS.fetch_add(1, Ordering::AcqRel);
     }

@@ -17,6 +17,7 @@ use hal::cpu::Cpu;
 use crate::port::{self, PORT, Port};
 use crate::roles::{LOCKS, Then};
 use crate::state::options;
+use crate::traps::DISTURBED;
 
 /// Entries that were written.
 struct Journal(u64);
@@ -107,6 +108,7 @@ pub fn log(context: &dyn Context) -> Result<(), Refusal> {
         Ok(()) => &"written",
         Err(refused) => refused,
     };
-    context.event("trial", &[("moment", &moment), ("entry", entry)]);
+    let disturbed = DISTURBED.load(Ordering::Acquire);
+    context.event("trial", &[("moment", &moment), ("entry", entry), ("interrupts", &disturbed)]);
     entered.map_err(|_| Refusal::Skipped("the journal's lock was refused"))
 }

@@ -28,6 +28,8 @@ pub struct Told<'a> {
     moment: u64,
     /// ns.
     grace: u64,
+    /// That CPUs took which were to finish a critical section and nothing else.
+    interrupts: u64,
 }
 
 impl<'a> Told<'a> {
@@ -41,9 +43,10 @@ impl<'a> Told<'a> {
         let owner = record.owner().ok_or("an owner")?;
         let trial = log.first(Stream::Panic, "trial").ok_or("a word of the notifier")?;
         let moment = trial.number("moment").ok_or("the moment of the panic")?;
+        let interrupts = trial.number("interrupts").ok_or("how many interrupts deferred CPUs took")?;
         let grace_ms = roles.grace_ms.ok_or("`panic.grace` on the command line")?;
         let scale = log.first(Stream::Panic, "claim").and_then(|claim| claim.number("scale")).unwrap_or(1);
-        Ok(Told { roles, stop, log, record, owner, moment, grace: grace_ms * scale * 1_000_000 })
+        Ok(Told { roles, stop, log, record, owner, moment, grace: grace_ms * scale * 1_000_000, interrupts })
     }
 
     /// Slots of the CPUs that do not own the panic.
@@ -197,6 +200,9 @@ pub fn roles(name: &'static str, facts: &Facts) -> Check {
         faults.push("the notifier took a lock that its own CPU was holding".into());
     }
     faults.extend(told.misruled());
+    if told.interrupts != 0 {
+        faults.push(format!("deferred CPUs took {} interrupts", told.interrupts));
+    }
     let entry = match (told.entry(), told.entry_required()) {
         (true, true) => "entry written, as it had to be",
         (true, false) => "entry written",

@@ -140,6 +140,7 @@ fn the_entry_is_there_unless_the_roles_excuse_it() {
 #[test]
 fn what_it_is_judged_by_has_to_be_there() {
     red(|run| run.forget("trial"), &["roles"]);
+    red(|run| run.say("trial", "interrupts", "1"), &["roles"]);
     red(|run| run.command_line = "test.role=1:off/0/10/end".into(), &["roles"]);
     red(|run| run.say("trial", "entry", "held by CPU 1, parked"), &["roles"]);
 }
