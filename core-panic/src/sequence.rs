@@ -560,7 +560,7 @@ impl<'a, P: Platform> Panic<'a, P> {
     /// What this notifier is called, in a watched body. One that did not say it the last time is not asked again.
     fn name(&self, number: usize) -> &'static str {
         let Some(notifier) = self.notifiers.notifier(number) else { return "?" };
-        let asked = number as u32 + 1;
+        let asked = (number as u32).wrapping_add(1);
         if self.naming.swap(asked, Ordering::AcqRel) == asked {
             return "?";
         }

@@ -1,21 +1,25 @@
 //! Ordinary output: one line at a time under a lock, into the log first. The panic path does not come
-//! here; once there is a panic, nothing here reaches the console any more.
+//! here; once there is a panic, nothing here reaches the console any more. A CPU that a stop finds in the
+//! middle of a line finishes it before it parks.
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use core_panic::report::Text;
+use crash_lock::{CrashLock, Guard, Skip};
 use crash_record::event::{LineWriter, Stream};
 use crash_record::layout::log;
 use hal::clock::Clock;
 use hal::console::EmergencyConsole;
 use hal::cpu::Cpu;
-use spin::Mutex;
 
-use crate::port::PORT;
+use crate::port::{PORT, Port};
 use crate::state::PANIC;
 
-static LINE: Mutex<()> = Mutex::new(());
+/// The right to write to the console.
+struct Line;
+
+static LINE: CrashLock<Line, Port, Skip> = CrashLock::new(Line);
 
 /// Puts a line into the log and onto the console. What is longer than a log line is cut off.
 pub fn line(arguments: fmt::Arguments<'_>) {
@@ -38,7 +42,7 @@ pub fn break_lock() {
 static BROKEN: AtomicBool = AtomicBool::new(false);
 
 /// The console's lock; none once it was broken.
-fn lock() -> Option<spin::MutexGuard<'static, ()>> {
+fn lock() -> Option<Guard<Line, Port>> {
     (!BROKEN.load(Ordering::Acquire)).then(|| LINE.lock())
 }
 

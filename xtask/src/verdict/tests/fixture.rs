@@ -298,7 +298,12 @@ impl Run {
                 "bench",
                 &[("rounds", "100"), ("empty", "700"), ("plain", "1000"), ("crash", "5000")],
             ),
-            said(Panic, 1_800_000, "trial", &[("moment", "990000"), ("entry", "written"), ("interrupts", "0")]),
+            said(
+                Panic,
+                1_800_000,
+                "trial",
+                &[("moment", "990000"), ("entry", "written"), ("interrupts", "0")],
+            ),
         ];
         let registers =
             (0..CPUS).map(|cpu| format!("CPU#{cpu}\nAX=0 BX=1\nPC={:x} FL=2\n", PARK + cpu as u64)).collect();
