@@ -77,6 +77,7 @@ impl<P: Platform> Panic<'_, P> {
 fn judged(me: CpuId, answer: &Answer) -> (Ruling, Option<CpuId>) {
     let refused = |refused: &Refused| match refused {
         Refused::Recursive => (Ruling::Recursive, Some(me)),
+        Refused::Destroyed => (Ruling::Destroyed, None),
         Refused::Held { by, .. } if *by == me => (Ruling::HeldByAbandoned, Some(me)),
         Refused::Held { by, state } => {
             let ruling = match state {

@@ -9,6 +9,7 @@ use hal::sync::{AtomicU64, Ordering};
 
 use crate::domain::{Cpu, State};
 use crate::held::{self, Entry};
+use crate::panicking::Refused;
 use crate::policy::{Policy, Skip};
 use crate::ruling::{Answer, Asked, Ruling};
 use crate::{Kernel, Parking};
@@ -108,21 +109,31 @@ impl<T: ?Sized, K: Kernel, P: Policy<T>> CrashLock<T, K, P> {
                 self.stop_here(me, entry);
             }
             // Looked at before it is tried: waiting CPUs share the line instead of tearing at it.
-            let Some(holder) = self.holder() else {
+            let word = self.word.load(Ordering::Acquire);
+            if word == 0 {
                 if self.take(me, generation.unwrap_or(0)) {
                     return;
                 }
                 continue;
-            };
+            }
+            // A word that names nobody was destroyed. In a panic nobody waits for that; before one there is no way out.
+            let known = held::holder(word);
+            let holder = known.unwrap_or(me);
             if let Some((owner, _)) = owner {
                 if owner == me {
                     domain.list(me).leave(entry);
-                    K::ruled(&Ruling { asked: Self::asked(), answer: Answer::Abandons { holder } });
+                    let answer = match known {
+                        Some(holder) => Answer::Abandons { holder },
+                        None => Answer::Refused(Refused::Destroyed),
+                    };
+                    K::ruled(&Ruling { asked: Self::asked(), answer });
                     K::abandon(holder);
                 }
-                let gone = holder == owner || matches!(domain.state(holder), State::Parked | State::Missing);
+                let gone = known.is_none()
+                    || holder == owner
+                    || matches!(domain.state(holder), State::Parked | State::Missing);
                 // Who holds it is asked again: it may have been released meanwhile, before its holder was stopped.
-                if (gone && self.holder() == Some(holder)) || domain.last_call() {
+                if (gone && self.holder() == known) || domain.last_call() {
                     domain.block(me, core::ptr::from_ref(&self.word).addr(), holder);
                     domain.list(me).leave(entry);
                     K::park(Parking::Blocked);

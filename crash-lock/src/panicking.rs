@@ -44,6 +44,8 @@ impl Panicking<'_> {
 pub enum Refused {
     /// This very context holds it: there is a live reference to the value.
     Recursive,
+    /// Its word names no CPU: something wrote over it. Nobody will ever release it, and nobody may be robbed.
+    Destroyed,
     /// Somebody holds it that will not release it, or did not while the owner waited, and it is not stolen.
     Held {
         /// Who.
@@ -57,6 +59,7 @@ impl core::fmt::Display for Refused {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Refused::Recursive => f.write_str("this context holds it already"),
+            Refused::Destroyed => f.write_str("its word is destroyed"),
             Refused::Held { by, state } => {
                 let state = match state {
                     State::Running | State::Deferred => "not known to be stopped",
@@ -99,8 +102,7 @@ impl<T: ?Sized, K: Kernel, P: Policy<T> + Enters> CrashLock<T, K, P> {
                 Ok(_) => return Ok(PanicGuard { lock: self, cpu, entry, stolen: None, token: PhantomData }),
                 Err(word) => word,
             };
-            // A word that names no CPU was destroyed: nobody will ever release it, and nobody may be robbed.
-            let by = held::holder(word).unwrap_or(me);
+            let Some(by) = held::holder(word) else { break Refused::Destroyed };
             let (state, found) = match domain.state(by) {
                 _ if by == me && held::generation(word) == token.generation => break Refused::Recursive,
                 _ if by == me => (State::Parked, Found::Interrupted),

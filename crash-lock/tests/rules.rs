@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crash_lock::{
     Authority, CrashLock, Domain, Found, Interruptible, Kernel, Parking, Refused, State, Steal, Step,
@@ -128,6 +129,29 @@ fn a_deferred_cpu_finishes_and_the_last_drop_parks_it() {
     assert_eq!(left(|| drop(inner)), None);
     assert_eq!(left(|| drop(outer)), Some(Left::Parked(Parking::Released)));
     assert_eq!((OUTER.holder(), INNER.holder()), (None, None), "nothing is orphaned");
+}
+
+#[test]
+fn a_word_that_names_nobody_is_told_at_once() {
+    kernel!();
+    static LOCK: CrashLock<Halves, Bench, Steal> = CrashLock::new(Halves(0, 0, None));
+    static MINE: CrashLock<u32, Bench> = CrashLock::new(0);
+    on(1);
+    std::mem::forget(LOCK.lock());
+    let word = DOMAIN.locks(cpu(1)).next().unwrap();
+    // SAFETY: the word of a lock in a static. What this breaks is what the test is about.
+    unsafe { &*std::ptr::with_exposed_provenance::<AtomicU64>(word) }
+        .store(0xdead_beef_ffff, Ordering::SeqCst);
+    on(2);
+    std::mem::forget(MINE.lock());
+    authority().own(cpu(0), 1);
+    assert_eq!(left(|| LOCK.lock()), Some(Left::Parked(Parking::Blocked)));
+    on(0);
+    let (step, authority) = (Step::new(), authority());
+    let token = authority.token(&step, cpu(0)).unwrap();
+    assert_eq!(LOCK.enter(&token).err(), Some(Refused::Destroyed));
+    assert_eq!(left(|| LOCK.lock()), Some(Left::Abandoned(0)));
+    assert_eq!(WAITS.get(), 0);
 }
 
 #[test]

@@ -219,6 +219,8 @@ named! {
         AbandonedBefore = 10, "abandoned-before";
         /// Not called: another service was abandoned half-way before.
         Dirty = 11, "dirty";
+        /// Passed over, or not waited for: its word names no CPU, so something wrote over it.
+        Destroyed = 12, "destroyed";
     }
 }
 

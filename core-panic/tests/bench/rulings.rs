@@ -27,6 +27,7 @@ fn rulings() -> Vec<(Ruling, Word, Option<usize>)> {
         lock(Answer::Stolen { from: cpu(2), found: Found::Orphaned }, Word::StolenFromParked, Some(2)),
         lock(Answer::Stolen { from: cpu(0), found: Found::Interrupted }, Word::StolenFromAbandoned, Some(0)),
         lock(Answer::Refused(Refused::Recursive), Word::Recursive, Some(0)),
+        lock(Answer::Refused(Refused::Destroyed), Word::Destroyed, None),
         lock(Answer::Refused(held(0, State::Parked)), Word::HeldByAbandoned, Some(0)),
         lock(Answer::Refused(held(1, State::Parked)), Word::HeldByParked, Some(1)),
         lock(Answer::Refused(held(1, State::Missing)), Word::HeldByMissing, Some(1)),
