@@ -50,10 +50,9 @@ impl Cases {
     /// that is no case is an error.
     pub fn read(folder: &Path) -> Result<Cases> {
         let path = folder.join(FILE);
-        let bytes = std::fs::read(&path)
+        let text = std::fs::read_to_string(&path)
             .map_err(|error| usage(format!("{}: {error}; a report's folder has it", path.display())))?;
-        // A line may be cut off within a character.
-        Self::parse(&String::from_utf8_lossy(&bytes), &path)
+        Self::parse(&text, &path)
     }
 
     fn parse(text: &str, path: &Path) -> Result<Cases> {
