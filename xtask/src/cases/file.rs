@@ -50,9 +50,10 @@ impl Cases {
     /// that is no case is an error.
     pub fn read(folder: &Path) -> Result<Cases> {
         let path = folder.join(FILE);
-        let text = std::fs::read_to_string(&path)
+        let bytes = std::fs::read(&path)
             .map_err(|error| usage(format!("{}: {error}; a report's folder has it", path.display())))?;
-        Self::parse(&text, &path)
+        // A line may be cut off within a character.
+        Self::parse(&String::from_utf8_lossy(&bytes), &path)
     }
 
     fn parse(text: &str, path: &Path) -> Result<Cases> {

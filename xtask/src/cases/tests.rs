@@ -45,11 +45,13 @@ fn a_cut_off_line_is_named_and_any_other_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(folder.path()).unwrap();
     writer.add(&case("m/a/x", Outcome::Passed, "done")).unwrap();
-    writer.add(&case("m/b/x", Outcome::Passed, "done")).unwrap();
+    let last = Case { reason: "für".into(), ..case("m/b/x", Outcome::Passed, "done") };
+    writer.add(&last).unwrap();
     let file = folder.path().join(FILE);
     let text = std::fs::read_to_string(&file).unwrap();
-    for cut in [text.len() - 1, text.len() - 30] {
-        std::fs::write(&file, &text[..cut]).unwrap();
+    let umlaut = text.find('ü').unwrap() + 1;
+    for cut in [text.len() - 1, text.len() - 30, umlaut] {
+        std::fs::write(&file, &text.as_bytes()[..cut]).unwrap();
         let read = Cases::read(folder.path()).unwrap();
         assert_eq!(ids(&read.cases), ["m/a/x"]);
         assert!(read.warnings[0].contains("cases.jsonl:2: the last line was cut off"), "{:?}", read.warnings);
