@@ -173,24 +173,40 @@ fn list(stages: &[(&str, bool)], emulated: &[&Machine], images: &[&Machine], mat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::rows::subject_of;
 
     #[test]
     fn continuous_integration_runs_all_of_it() {
         let workspace = Workspace::at(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
         let workflow = std::fs::read_to_string(workspace.root().join("ci/workflow.yml")).unwrap();
-        let steps =
-            workflow.lines().filter_map(|line| line.trim().strip_prefix("- run: cargo xtask test --filter "));
-        let filters: Vec<_> = steps.map(|text| Filter::parse(text).unwrap()).collect();
+        let after = |start: &'static str| {
+            workflow.lines().filter_map(move |line| line.trim().strip_prefix(start)).map(str::trim)
+        };
+        let filters: Vec<_> = after("- run: cargo xtask test --filter ")
+            .map(|text| Filter::parse(text.trim_matches('\'')).unwrap())
+            .collect();
         let matrix = Matrix::new(&workspace, false).unwrap();
         let machines = matrix.machines.iter();
         let of_machines =
             machines.flat_map(|machine| [format!("{}/image", machine.name), host::title(machine)]);
-        let all = STAGES.map(String::from).into_iter().chain(of_machines);
-        let all = all.map(|name| Subject { name, ..Subject::default() });
-        for subject in all.chain(matrix.plans.iter().map(subject_of)) {
+        // Host tests only where a machine has them.
+        let has = |name: &String| {
+            let mut machines = matrix.machines.iter();
+            machines.all(|machine| machine.host_tests.is_some() || host::title(machine) != *name)
+        };
+        for name in STAGES.map(String::from).into_iter().chain(of_machines.filter(has)) {
+            let subject = Subject { name, ..Subject::default() };
             let runs = filters.iter().any(|filter| filter.matches(&subject));
             assert!(runs, "no job runs {}", subject.name);
         }
+        // And every row, in one of the parts.
+        let names: Vec<_> = matrix.machines.iter().map(|machine| machine.name.as_str()).collect();
+        assert!(after("arch: ").any(|list| list == format!("[{}]", names.join(", "))), "every machine");
+        let parts: Vec<_> = after("part: ").collect();
+        let count = parts.first().map_or(0, |list| list.split(',').count());
+        let numbers: Vec<_> = (1..=count).map(|part| part.to_string()).collect();
+        assert_eq!(parts, [format!("[{}]", numbers.join(", "))], "every part");
+        let mut steps =
+            after("- run: cargo xtask matrix --arch ${{ matrix.arch }} --shard ${{ matrix.part }}/");
+        assert!(steps.any(|rest| rest.starts_with(&format!("{count} "))), "as many parts as are run");
     }
 }
