@@ -5,6 +5,7 @@
 //! not. The names are those of the ordinary verdict where the check is the same one.
 
 use crash_record::event::Stream;
+use crash_record::layout::header;
 use crash_record::names::{EntryKind, Outcome as StepOutcome};
 
 use super::{Check, Facts, Verdict, cpus, jump, record, steps, stream};
@@ -28,7 +29,7 @@ const CHECKS: [(&str, Judge); 13] = [
     ("jump", jump::jump),
     ("cpu-count", cpus::count),
     ("parked-pc", cpus::parked_pc),
-    ("heartbeats", cpus::heartbeats),
+    ("heartbeats", heartbeats),
 ];
 
 /// Judges a run.
@@ -133,6 +134,16 @@ fn intact(name: &'static str, facts: &Facts) -> Check {
         Some(_) => record::intact(name, facts),
         None => Check::fail(name, "a kernel that holds still for its record to be read", "none did"),
     }
+}
+
+/// Who is parked stays so. Without the end of the stop there is nothing to compare with: it is settled once more when it
+/// was broken off, and not a third time.
+fn heartbeats(name: &'static str, facts: &Facts) -> Check {
+    let unsettled = facts.record().is_some_and(|record| record.word(header::STOPPED_AT) == 0);
+    if unsettled && torn_away(facts) && facts.evidence.log.all(Stream::Panic, "reentry").count() > 1 {
+        return Check::none(name, "the stop was broken off, and so was what settles it");
+    }
+    cpus::heartbeats(name, facts)
 }
 
 /// The record says what happened: one claim with its reason, each step at most once and with its outcome, and no
