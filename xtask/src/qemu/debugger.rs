@@ -118,10 +118,10 @@ mod tests {
                 let reply = [b"+".to_vec(), packet(b"T02thread:01;"), packet(answer.as_bytes())].concat();
                 theirs.write_all(&reply).unwrap();
             }
-            heard
+            (heard, theirs)
         });
         Debugger::new(ours).unwrap().write_register(2, 16, 0x10_u64.to_le_bytes()).unwrap();
-        let heard = far.join().unwrap();
+        let (heard, _theirs) = far.join().unwrap();
         assert!(heard.contains("$Hg3#") && heard.contains("$P10=1000000000000000#"), "{heard}");
     }
 
