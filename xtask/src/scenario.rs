@@ -373,7 +373,19 @@ impl Scenario {
 
     /// Reads those that must fail, in the order of their names.
     pub fn negative(workspace: &Workspace) -> Result<Vec<Self>> {
-        Self::negative_names(workspace)?.iter().map(|name| Self::load(workspace, name)).collect()
+        let others = Self::names(workspace)?;
+        let mut all = Vec::new();
+        for name in Self::negative_names(workspace)? {
+            let scenario = Self::load(workspace, &name)?;
+            if others.iter().any(|other| name.rsplit('/').next() == Some(other)) {
+                let path = workspace.scenarios().join(format!("{name}.toml"));
+                let shown = workspace.relative(&path);
+                let message = "one that must not fail has this name already";
+                return Err(data::mistake(&data::text(&path, shown)?, shown, "name", message));
+            }
+            all.push(scenario);
+        }
+        Ok(all)
     }
 
     /// Reads a scenario; an unknown name is a usage error that lists the known ones.
