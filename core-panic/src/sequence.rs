@@ -354,11 +354,14 @@ impl<'a, P: Platform> Panic<'a, P> {
     fn inherit(&self, me: CpuId, from: CpuId, dead: bool) {
         let now = self.platform.now_ns();
         self.record.store(header::OWNER, self.claim.raw());
+        if dead {
+            // Before this CPU says that it is the owner: from there on a shot is for it.
+            self.deadline.bury(self.deadline.now().generation, State::Done);
+        }
         self.record.set_slot(me, slot::STATE, u64::from(CpuState::Owner.number()));
         self.record.set_slot(me, slot::OWNER_STATE, u64::from(CpuState::Owner.number()));
         let why = if dead { "takeover" } else { "redirect" };
         if dead {
-            self.deadline.bury(self.deadline.now().generation, State::Done);
             self.record.set_slot(from, slot::OWNER_STATE, u64::from(CpuState::Missing.number()));
             self.says(|authority| authority.missing(from));
             self.print(b"\n");

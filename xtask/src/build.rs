@@ -77,7 +77,7 @@ fn run(workspace: &Workspace, machine: &Machine, kit: &Kit, action: Action, targ
         command.env("CARGO_TERM_COLOR", "always");
     }
     let cannot = || format!("cannot run {}", kit.toolchain.cargo.display());
-    let mut leash = Leash::spawn(command.stderr(Stdio::piped()), None).or_environment(cannot)?;
+    let mut leash = Leash::spawn(command.stderr(Stdio::piped()), Vec::new()).or_environment(cannot)?;
     if let Some(stderr) = leash.child().stderr.take() {
         output::forward(stderr, std::io::stderr()).or_environment(cannot)?;
     }

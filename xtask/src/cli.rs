@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::matrix::order::Shard;
 use crate::scenario::{Kexec, Stop};
 
 /// Build, run and check Mayday: kernels that panic, stop their CPUs and are captured
@@ -26,6 +27,9 @@ pub enum Command {
     Qemu(QemuArgs),
     /// Run all checks: host tests, tidy, image checks, and every scenario on every machine
     Test(TestArgs),
+    /// Every way to die on every machine: the rows of `test`, in parts, shuffled, often, or at random moments
+    #[command(after_help = FILTER_HELP)]
+    Matrix(MatrixArgs),
     /// Find what is missing here (emulators, library source, a linker) and install it
     Setup(SetupArgs),
     /// Build one machine's kernel and print where it is
@@ -137,11 +141,53 @@ fn whole_number(text: &str) -> Result<i64, String> {
     Ok(text.parse().unwrap_or(if text.starts_with('-') { i64::MIN } else { i64::MAX }))
 }
 
+const FILTER_HELP: &str = "EXPR: words joined by `&`, `|`, `!` and parentheses. A word is a part of a row's name, as \
+--list shows it; `axis=value` or `axis=value,value` asks for values of arch, scenario, kexec, stop, cpus, accel or \
+firmware.
+
+Exit codes: 0 as expected, 1 not, 2 usage, 3 environment.";
+
+/// `cargo xtask matrix`
+#[derive(Clone, Debug, Args)]
+pub struct MatrixArgs {
+    /// Machine: one of machines/*.toml (default: each of them)
+    #[arg(long, value_name = "MACHINE")]
+    pub arch: Option<String>,
+    /// Only the rows that match
+    #[arg(long, value_name = "EXPR")]
+    pub filter: Option<String>,
+    /// Virtual CPUs that may be busy at once (default: four for each CPU of this host)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
+    /// Only the I-th of N parts; a row is always in the same one
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Where the random numbers start, decimal or hexadecimal after 0x: the rows come in a random order; with --chaos,
+    /// what is done (default: 1)
+    #[arg(long, value_name = "S")]
+    pub seed: Option<String>,
+    /// Run each this often, and print the rate of those that go well sometimes
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeat: u32,
+    /// Every scenario with every value of every axis, which takes much longer
+    #[arg(long)]
+    pub full: bool,
+    /// Instead of the rows, this many runs on each machine to which something is done at random moments
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["shard", "repeat", "full"])]
+    pub chaos: Option<u32>,
+    /// Write the report into this folder
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// List what would run, and stop
+    #[arg(long)]
+    pub list: bool,
+}
+
 /// `cargo xtask test`
 #[derive(Clone, Debug, Args)]
 pub struct TestArgs {
-    /// Only what has this text in its name, as --list shows it
-    #[arg(long, value_name = "TEXT")]
+    /// Only what has this text in its name, as --list shows it, or matches as in `matrix`
+    #[arg(long, value_name = "EXPR")]
     pub filter: Option<String>,
     /// Virtual CPUs that may be busy at once (default: four for each CPU of this host)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

@@ -173,6 +173,8 @@ pub struct Registers {
     pub cpu: String,
     /// What stands in front of the hexadecimal program counter.
     pub pc: String,
+    /// The program counter's number in the debugger's protocol.
+    pub debugger_pc: u32,
 }
 
 /// `[image_check]`: where the check of the linked image starts, and where it does not look.

@@ -10,10 +10,12 @@ mod experiment;
 mod explain;
 mod image_check;
 mod machine;
+mod matrix;
 mod mutants;
 mod new_arch;
 mod page;
 mod qemu;
+mod random;
 mod report;
 mod roles;
 mod run;
@@ -59,6 +61,7 @@ fn dispatch(workspace: &Workspace, command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Qemu(args) => run::command(workspace, args),
         Command::Test(args) => suite::command(workspace, args),
+        Command::Matrix(args) => matrix::command(workspace, args),
         Command::Setup(args) => setup::run(workspace, args),
         Command::Build(args) => {
             let machine = machine::Machine::load(workspace, &args.machine)?;

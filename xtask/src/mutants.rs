@@ -52,7 +52,7 @@ fn output(command: &mut Command) -> Result<std::process::Output> {
         (tempfile::tempfile().or_environment(cannot)?, tempfile::tempfile().or_environment(cannot)?);
     command.stdin(Stdio::null());
     command.stdout(out.try_clone().or_environment(cannot)?).stderr(err.try_clone().or_environment(cannot)?);
-    let mut leash = Leash::spawn(command, None).or_environment(cannot)?;
+    let mut leash = Leash::spawn(command, Vec::new()).or_environment(cannot)?;
     let started = std::time::Instant::now();
     let status = loop {
         if let Some(status) = leash.child().try_wait().or_environment(cannot)? {

@@ -68,7 +68,8 @@ pub fn run(
         // What was measured is then another image than the one that the symbols are of.
         return Err(environment(format!("{} was replaced during the run; run it again", kernel.display())));
     }
-    let verdict = verdict::judge(&Facts::new(plan, nonce, &symbols, explained.bound, &evidence));
+    let facts = Facts::new(plan, nonce, &symbols, explained.bound, &evidence);
+    let verdict = if plan.random { verdict::chaos::judge(&facts) } else { verdict::judge(&facts) };
     let folder_shown = workspace.relative(folder.path()).to_path_buf();
     let case = Case::of_run(&Source {
         plan,
@@ -202,7 +203,7 @@ fn repeat(workspace: &Workspace, plan: &Plan, kernel: &Path, args: &QemuArgs) ->
             say!("{number:>4}/{} {}", args.repeat, report::one_line(&result));
             result.shrink();
             if !result.verdict.passed() {
-                say!("{}", report::console_tail(&result).trim_end());
+                say!("{}", report::console_tail(&result, &result.plan.rerun()).trim_end());
             }
         }
         results.push(result);

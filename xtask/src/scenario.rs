@@ -14,9 +14,13 @@ use serde::{Deserialize, Serialize};
 use crate::data;
 use crate::machine::{Machine, unknown_placeholder};
 use crate::store::Before;
+use crate::verdict;
 use crate::workspace::Workspace;
 use check::Mistake;
 pub use rows::{OnMachine, ROWS, Staging};
+
+/// The folder below `scenarios/` of those that must fail.
+const NEGATIVE: &str = "negative";
 
 /// When the panic path jumps into the crash image.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum, Deserialize, Serialize)]
@@ -69,6 +73,13 @@ pub struct Scenario {
     /// What `cargo xtask experiment stop` runs, with other roles for its CPUs every time. One file has it.
     #[serde(default)]
     pub trials: bool,
+    /// What `cargo xtask matrix --chaos` runs most, with other inputs every time. One file has it.
+    #[serde(default)]
+    pub chaos: bool,
+    /// Checks that must be red, and no others: what makes a run of this scenario one that is as expected. Every file of
+    /// `scenarios/negative/` has some, and no other.
+    #[serde(default)]
+    pub must_fail: Vec<String>,
     /// Rows of the list of failure modes that it stages (docs/scenarios.md).
     #[serde(default)]
     pub rows: Vec<u32>,
@@ -159,7 +170,7 @@ fn one() -> u32 {
 }
 
 /// `[[input]]`: one action, the first time an event is seen.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
     /// Kind of the event, or `stream/kind`.
@@ -173,6 +184,13 @@ pub struct Input {
     /// Command of the emulator's monitor for people, for what QMP lacks.
     #[serde(default)]
     pub monitor: Option<String>,
+    /// The CPU whose next instruction is the one at address 0, where there is none: set by the emulator's debugger.
+    /// Not done any more once the first kernel has left.
+    #[serde(default)]
+    pub derail: Option<u32>,
+    /// µs of wall time between the event and the action.
+    #[serde(default)]
+    pub delay_us: u64,
 }
 
 /// `[suite]`: rows beyond the machine's first accelerator and firmware.
@@ -339,15 +357,45 @@ impl Expect {
 }
 
 impl Scenario {
-    /// Every scenario's name.
+    /// Every scenario's name, without those that must fail.
     pub fn names(workspace: &Workspace) -> Result<Vec<String>> {
         data::names(&workspace.scenarios())
     }
 
+    /// The names of those that must fail, as people type them: with the folder.
+    fn negative_names(workspace: &Workspace) -> Result<Vec<String>> {
+        let folder = workspace.scenarios().join(NEGATIVE);
+        if !folder.is_dir() {
+            return Ok(Vec::new());
+        }
+        Ok(data::names(&folder)?.iter().map(|name| format!("{NEGATIVE}/{name}")).collect())
+    }
+
+    /// Reads those that must fail, in the order of their names.
+    pub fn negative(workspace: &Workspace) -> Result<Vec<Self>> {
+        let others = Self::names(workspace)?;
+        let mut all = Vec::new();
+        for name in Self::negative_names(workspace)? {
+            let scenario = Self::load(workspace, &name)?;
+            if others.iter().any(|other| name.rsplit('/').next() == Some(other)) {
+                let path = workspace.scenarios().join(format!("{name}.toml"));
+                let shown = workspace.relative(&path);
+                let message = "one that must not fail has this name already";
+                return Err(data::mistake(&data::text(&path, shown)?, shown, "name", message));
+            }
+            all.push(scenario);
+        }
+        Ok(all)
+    }
+
     /// Reads a scenario; an unknown name is a usage error that lists the known ones.
     pub fn load(workspace: &Workspace, name: &str) -> Result<Self> {
-        let known = Self::names(workspace)?;
-        if !known.iter().any(|candidate| candidate == name) {
+        let mut known = Self::names(workspace)?;
+        let negative = Self::negative_names(workspace)?;
+        if !known.iter().chain(&negative).any(|candidate| candidate == name) {
+            if name.starts_with(NEGATIVE) {
+                known = negative;
+            }
             return Err(data::unknown("no scenario", name, &known));
         }
         let path = workspace.scenarios().join(format!("{name}.toml"));
@@ -369,9 +417,13 @@ impl Scenario {
             .iter()
             .map(|name| Self::load(workspace, name))
             .collect::<Result<Vec<_>>>()?;
-        for (key, what) in [("default", "the default"), ("trials", "what trials run")] {
-            let marked =
-                |scenario: &&Scenario| if key == "default" { scenario.default } else { scenario.trials };
+        let marks = [("default", "the default"), ("trials", "what trials run"), ("chaos", "what chaos runs")];
+        for (key, what) in marks {
+            let marked = |scenario: &&Scenario| match key {
+                "default" => scenario.default,
+                "trials" => scenario.trials,
+                _ => scenario.chaos,
+            };
             let mut marked = scenarios.iter().filter(marked);
             if let (Some(first), Some(second)) = (marked.next(), marked.next()) {
                 let path = workspace.scenarios().join(format!("{}.toml", second.name));
@@ -400,11 +452,24 @@ impl Scenario {
 
     /// Parses and checks the text of a scenario file. `shown` is its path for messages.
     pub fn parse(text: &str, shown: &Path) -> Result<Self> {
-        let scenario: Scenario = data::parse(text, shown)?;
+        let mut scenario: Scenario = data::parse(text, shown)?;
         let wrong = |key: &str, message: &str| Err(data::mistake(text, shown, key, message));
         let file = shown.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         if scenario.name != file {
             return wrong("name", &format!("`{}` is not the file's name `{file}`", scenario.name));
+        }
+        let negative = shown.parent().is_some_and(|folder| folder.ends_with(NEGATIVE));
+        if let Some(odd) = scenario.must_fail.iter().find(|check| !verdict::NAMES.contains(&check.as_str())) {
+            let message = format!("no check `{odd}`. There are: {}", verdict::NAMES.join(", "));
+            return Err(data::mistake_in(text, shown, "must_fail", Some(odd), &message));
+        }
+        if negative == scenario.must_fail.is_empty() {
+            let message =
+                "every file of scenarios/negative/ names the checks that must be red, and no other file does";
+            return wrong("must_fail", message);
+        }
+        if negative && (scenario.default || scenario.trials) {
+            return wrong("must_fail", "neither `default` nor `trials` may be one that must fail");
         }
         if scenario.kexec.is_empty() {
             return wrong("kexec", "must not be empty; leave the key out for every value");
@@ -428,9 +493,9 @@ impl Scenario {
             return wrong("idle", "must be at least 1 second");
         }
         for input in scenario.input.iter().chain(scenario.on.values().flat_map(|on| &on.input)) {
-            let ways = [&input.send, &input.qmp, &input.monitor];
-            if ways.iter().filter(|way| way.is_some()).count() != 1 {
-                return wrong("after", "an [[input]] has one of `send`, `qmp` and `monitor`");
+            let ways = [&input.send, &input.qmp, &input.monitor].map(Option::is_some);
+            if ways.into_iter().chain([input.derail.is_some()]).filter(|way| *way).count() != 1 {
+                return wrong("after", "an [[input]] has one of `send`, `qmp`, `monitor` and `derail`");
             }
         }
         for &kexec in &scenario.kexec {
@@ -440,6 +505,12 @@ impl Scenario {
         }
         if let Some((argument, message)) = unknown_placeholder(&scenario.qemu_arguments) {
             return Err(data::mistake_in(text, shown, "qemu_arguments", Some(argument), &message));
+        }
+        if let Some(Mistake { key, value, message }) = scenario.impossible() {
+            return Err(data::mistake_in(text, shown, key, value.as_deref(), &message));
+        }
+        if negative {
+            scenario.name = format!("{NEGATIVE}/{}", scenario.name);
         }
         Ok(scenario)
     }

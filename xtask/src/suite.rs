@@ -1,34 +1,27 @@
 //! `cargo xtask test`: host tests, models of memory orderings, tidy, image checks, and the matrix of scenarios.
 
 mod host;
-mod matrix;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::mpsc::channel;
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Result;
 use serde_json::json;
 
-use crate::cases::{Case, Outcome};
+use crate::cases::Case;
 use crate::cli::{TestArgs, TidyArgs};
-use crate::error::{class_of, environment, one_line, unexpected, usage};
+use crate::error::{unexpected, usage};
 use crate::machine::Machine;
+use crate::matrix::filter::{Filter, Subject};
+use crate::matrix::rows::Matrix;
+use crate::matrix::runner::{Tally, Task, heading, run_all};
 use crate::page::Writing;
 use crate::qemu::Unobserved;
-use crate::qemu::plan::Plan;
-use crate::report::{self as shown, BOLD, GREEN, RED, YELLOW, paint, say};
-use crate::run::{self, RunResult};
+use crate::report::{BOLD, RED, YELLOW, paint, say};
 use crate::workspace::Workspace;
-use crate::{build, image_check, setup, tidy};
+use crate::{build, image_check, run, setup, tidy};
 #[cfg(test)]
 pub use host::browser;
-use matrix::Matrix;
-
-/// Virtual CPUs that may be busy for each CPU of this host, if nobody says otherwise.
-const VCPUS_PER_CPU: usize = 4;
 
 /// What runs once, whatever machines there are.
 const STAGES: [&str; 4] = ["host-tests", "models", "tidy", PAGE];
@@ -39,15 +32,19 @@ const PAGE: &str = "report-page";
 /// `cargo xtask test`
 pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     let started = Instant::now();
-    let wanted = |name: &str| args.filter.as_deref().is_none_or(|filter| name.contains(filter));
+    let filter = args.filter.as_deref().map(Filter::parse).transpose()?;
+    let wanted = |name: &str| {
+        let subject = Subject { name: name.to_owned(), ..Subject::default() };
+        filter.as_ref().is_none_or(|filter| filter.matches(&subject))
+    };
     let mut matrix = Matrix::new(workspace, args.full)?;
-    if let Some(filter) = &args.filter {
+    if let Some(filter) = &filter {
         matrix.filter(filter);
     }
     let machines = matrix.machines.clone();
     let images: Vec<_> =
         machines.iter().filter(|machine| wanted(&format!("{}/image", machine.name))).collect();
-    let unrun: Vec<_> = unrun(&matrix).collect();
+    let unrun: Vec<Case> = matrix.unrun().collect();
     let mut stages = STAGES.map(|name| (name, wanted(name)));
     for (name, wanted) in &mut stages {
         if let Some(why) = host::no_browser().filter(|_| *name == PAGE && *wanted) {
@@ -64,10 +61,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         && emulated.is_empty()
         && stages.iter().all(|(_, wanted)| !wanted)
     {
-        let filter = args.filter.as_deref().unwrap_or_default();
-        return Err(usage(format!(
-            "--filter {filter}: nothing has that in its name; --list shows the names"
-        )));
+        return Err(nothing_matches(args.filter.as_deref()));
     }
     if args.list {
         list(&stages, &emulated, &images, &matrix);
@@ -107,13 +101,22 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     }
     let mut report = Writing::begin(args.report.as_deref())?;
     unrun.into_iter().try_for_each(|case| report.add(case))?;
-    let results = scenarios(workspace, args, &matrix, &kernels, &mut tally, &mut report)?;
+    let plans = matrix.plans.iter().filter(|plan| kernels.contains_key(&plan.machine.name));
+    let tasks: Vec<_> = plans.map(Task::of).collect();
+    let run = |task: &Task| {
+        run::run(workspace, task.plan, &kernels[&task.plan.machine.name], false, &mut Unobserved)
+    };
+    let mut cases = Vec::new();
+    run_all(&tasks, args.jobs, &run, &mut tally, |task, result| {
+        let case = task.case(result);
+        cases.extend(args.json.is_some().then(|| case.clone()));
+        report.add(case)
+    })?;
     report.finish()?;
     if let Some(path) = &args.json {
-        let runs: Vec<_> = results.iter().map(Case::of).collect();
         run::write_json(
             path,
-            &json!({ "passed": tally.failed.is_empty(), "failed": tally.failed, "runs": runs }),
+            &json!({ "passed": tally.failed.is_empty(), "failed": tally.failed, "runs": cases }),
         )?;
     }
     for skipped in &matrix.skipped {
@@ -141,43 +144,9 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     )))
 }
 
-/// The rows that are not run, as cases.
-fn unrun(matrix: &Matrix) -> impl Iterator<Item = Case> {
-    let none =
-        matrix.not_applicable.iter().map(|(row, why)| Case::not_run(row, None, Outcome::NotApplicable, why));
-    none.chain(matrix.skipped.iter().map(|text| {
-        let (row, why) = text.split_once(": ").unwrap_or((text, ""));
-        Case::not_run(row, None, Outcome::Skipped, why)
-    }))
-}
-
-/// What went well and what did not.
-#[derive(Default)]
-struct Tally {
-    passed: usize,
-    failed: Vec<String>,
-}
-
-impl Tally {
-    /// Counts a stage. Only a broken environment stops the suite.
-    fn note(&mut self, name: &str, result: Result<()>) -> Result<()> {
-        match result {
-            Ok(()) => {
-                say!("{} {name}", paint(GREEN, "ok"));
-                self.passed += 1;
-            }
-            Err(error) if class_of(&error) == crate::error::Exit::Environment => return Err(error),
-            Err(error) => {
-                say!("{} {name}: {}", paint(RED, "FAIL"), one_line(&error));
-                self.failed.push(name.to_owned());
-            }
-        }
-        Ok(())
-    }
-}
-
-fn heading(name: &str) {
-    say!("{} {name}", paint(BOLD, "--"));
+/// The error for a filter that leaves nothing.
+pub fn nothing_matches(filter: Option<&str>) -> anyhow::Error {
+    usage(format!("--filter {}: nothing matches; --list shows what there is", filter.unwrap_or_default()))
 }
 
 fn list(stages: &[(&str, bool)], emulated: &[&Machine], images: &[&Machine], matrix: &Matrix) {
@@ -201,162 +170,43 @@ fn list(stages: &[(&str, bool)], emulated: &[&Machine], images: &[&Machine], mat
     }
 }
 
-/// Runs the matrix, several rows at once, and prints each as it ends.
-fn scenarios(
-    workspace: &Workspace,
-    args: &TestArgs,
-    matrix: &Matrix,
-    kernels: &BTreeMap<String, PathBuf>,
-    tally: &mut Tally,
-    report: &mut Writing,
-) -> Result<Vec<RunResult>> {
-    let plans: Vec<&Plan> =
-        matrix.plans.iter().filter(|plan| kernels.contains_key(&plan.machine.name)).collect();
-    if plans.is_empty() {
-        return Ok(Vec::new());
-    }
-    let host = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let most = args.jobs.map_or(host * VCPUS_PER_CPU, |jobs| jobs as usize);
-    heading(&format!("{} runs, at most {most} virtual CPUs at once", plans.len()));
-    let budget = Budget::new(most);
-    let queue = Mutex::new(plans.iter());
-    let (sender, receiver) = channel();
-    let mut results = Vec::new();
-    std::thread::scope(|scope| {
-        // A worker lives as long as its emulator: the parent-death signal is tied to the thread.
-        for _ in 0..most.min(plans.len()) {
-            let (sender, queue, budget) = (sender.clone(), &queue, &budget);
-            scope.spawn(move || {
-                while let Some((plan, share)) = budget.next(queue) {
-                    let kernel = &kernels[&plan.machine.name];
-                    let result = run::run(workspace, plan, kernel, false, &mut Unobserved);
-                    drop(share);
-                    if sender.send((plan, result)).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        for (number, (plan, result)) in receiver.iter().enumerate() {
-            let (place, title) = (format!("{:>4}/{}", number + 1, plans.len()), plan.title());
-            let case = match &result {
-                Ok(result) => Case::of(result),
-                Err(error) => Case::not_run(&title, Some(plan), Outcome::Failed, &one_line(error)),
-            };
-            if let Err(error) = report.add(case) {
-                say!("{}: {}", paint(RED, "report"), one_line(&error));
-            }
-            match result {
-                Ok(mut result) => {
-                    say!("{place} {}", shown::one_line(&result));
-                    result.shrink();
-                    if result.verdict.passed() {
-                        tally.passed += 1;
-                    } else {
-                        say!("{}", shown::console_tail(&result).trim_end());
-                        tally.failed.push(title);
-                    }
-                    results.push(result);
-                }
-                Err(error) => {
-                    say!("{place} {} {title}: {}", paint(RED, "FAIL"), one_line(&error));
-                    tally.failed.push(title);
-                }
-            }
-        }
-    });
-    if results.is_empty() {
-        return Err(environment("not one run could be started"));
-    }
-    Ok(results)
-}
-
-/// How many virtual CPUs may be busy.
-struct Budget {
-    most: usize,
-    free: Mutex<usize>,
-    changed: Condvar,
-}
-
-/// A part of the budget, given back when dropped.
-struct Share<'b> {
-    budget: &'b Budget,
-    weight: usize,
-}
-
-impl Budget {
-    fn new(most: usize) -> Self {
-        Budget { most, free: Mutex::new(most), changed: Condvar::new() }
-    }
-
-    /// The next plan of the queue, once there is room for its CPUs. The queue stays locked while it
-    /// waits, so that a wide row is not overtaken for ever by narrow ones.
-    fn next<'p>(&self, queue: &Mutex<std::slice::Iter<'p, &'p Plan>>) -> Option<(&'p Plan, Share<'_>)> {
-        let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let plan = *queue.next()?;
-        Some((plan, self.take(plan.cpus as usize)))
-    }
-
-    fn take(&self, weight: usize) -> Share<'_> {
-        let weight = weight.min(self.most);
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        while *free < weight {
-            free = self.changed.wait(free).unwrap_or_else(PoisonError::into_inner);
-        }
-        *free -= weight;
-        Share { budget: self, weight }
-    }
-}
-
-impl Drop for Share<'_> {
-    fn drop(&mut self) {
-        *self.budget.free.lock().unwrap_or_else(PoisonError::into_inner) += self.weight;
-        self.budget.changed.notify_all();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn continuous_integration_runs_all_of_it() {
         let workspace = Workspace::at(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
         let workflow = std::fs::read_to_string(workspace.root().join("ci/workflow.yml")).unwrap();
-        let steps =
-            workflow.lines().filter_map(|line| line.trim().strip_prefix("- run: cargo xtask test --filter "));
-        let filters: Vec<_> = steps.map(str::trim).collect();
+        let after = |start: &'static str| {
+            workflow.lines().filter_map(move |line| line.trim().strip_prefix(start)).map(str::trim)
+        };
+        let filters: Vec<_> = after("- run: cargo xtask test --filter ")
+            .map(|text| Filter::parse(text.trim_matches('\'')).unwrap())
+            .collect();
         let matrix = Matrix::new(&workspace, false).unwrap();
         let machines = matrix.machines.iter();
         let of_machines =
             machines.flat_map(|machine| [format!("{}/image", machine.name), host::title(machine)]);
-        let all = STAGES.map(String::from).into_iter().chain(of_machines);
-        for name in all.chain(matrix.plans.iter().map(Plan::title)) {
-            assert!(filters.iter().any(|filter| name.contains(filter)), "no job runs {name}");
+        // Host tests only where a machine has them.
+        let has = |name: &String| {
+            let mut machines = matrix.machines.iter();
+            machines.all(|machine| machine.host_tests.is_some() || host::title(machine) != *name)
+        };
+        for name in STAGES.map(String::from).into_iter().chain(of_machines.filter(has)) {
+            let subject = Subject { name, ..Subject::default() };
+            let runs = filters.iter().any(|filter| filter.matches(&subject));
+            assert!(runs, "no job runs {}", subject.name);
         }
-    }
-
-    #[test]
-    fn the_budget_is_never_exceeded() {
-        let budget = Budget::new(8);
-        let (busy, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        std::thread::scope(|scope| {
-            for weight in [1, 2, 4, 8, 16, 4, 4, 2, 1, 8] {
-                let (budget, busy, peak) = (&budget, &busy, &peak);
-                scope.spawn(move || {
-                    let share = budget.take(weight);
-                    peak.fetch_max(
-                        busy.fetch_add(share.weight, Ordering::SeqCst) + share.weight,
-                        Ordering::SeqCst,
-                    );
-                    std::thread::sleep(std::time::Duration::from_millis(5));
-                    busy.fetch_sub(share.weight, Ordering::SeqCst);
-                });
-            }
-        });
-        assert!(peak.load(Ordering::SeqCst) <= 8);
-        assert_eq!(*budget.free.lock().unwrap(), 8);
+        // And every row, in one of the parts.
+        let names: Vec<_> = matrix.machines.iter().map(|machine| machine.name.as_str()).collect();
+        assert!(after("arch: ").any(|list| list == format!("[{}]", names.join(", "))), "every machine");
+        let parts: Vec<_> = after("part: ").collect();
+        let count = parts.first().map_or(0, |list| list.split(',').count());
+        let numbers: Vec<_> = (1..=count).map(|part| part.to_string()).collect();
+        assert_eq!(parts, [format!("[{}]", numbers.join(", "))], "every part");
+        let mut steps =
+            after("- run: cargo xtask matrix --arch ${{ matrix.arch }} --shard ${{ matrix.part }}/");
+        assert!(steps.any(|rest| rest.starts_with(&format!("{count} "))), "as many parts as are run");
     }
 }

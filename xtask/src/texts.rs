@@ -164,6 +164,13 @@ fn malformed_files() {
         scenario("steps = []", "steps = []\nrung = { one = \"ipi\" }"),
         scenario("steps = []", "steps = []\nrung = { 1 = \"smi\" }"),
         scenario("steps = []", "steps = []\naction = \"explode\""),
+        scenario("[cpus]", "must_fail = [\"claim\"]\n[cpus]"),
+        scenario("[cpus]", "must_fail = [\"clam\"]\n[cpus]"),
+        scenario("[\"post\", \"off\"]", "[\"post\", \"off\", \"post\"]"),
+        scenario("[cpus]", "stop = [\"nmi\", \"nmi\"]\n[cpus]"),
+        scenario("[cpus]", "accels = [\"a\"]\nsuite.accels = [\"b\"]\n[cpus]"),
+        scenario("steps = []", "steps = []\n[expect.pre]\nsteps = []"),
+        scenario("steps = []", "steps = []\ncapture = true"),
         scenario("[cpus]", "qemu_arguments = [\"{kernle}\"]\n[cpus]"),
         scenario("steps = []", "steps = []\nowner = \"all\""),
         scenario("[cpus]", "[[input]]\nafter = \"ready\"\n[cpus]"),
@@ -215,6 +222,28 @@ fn files_that_do_not_fit_together() {
         replaced("\"capture\"", "\"explosion\""),
         replaced("steps = []", "steps = []\n[expect.off]\nending = \"explosion\""),
         among_files(|text| [text.as_bytes(), b"# \xff\n"].concat()),
+    ];
+    insta::assert_snapshot!(all.concat());
+}
+
+#[test]
+fn runs_that_must_fail() {
+    let (root, workspace) = made_up();
+    std::fs::create_dir(root.path().join("scenarios/negative")).unwrap();
+    let shown_as = |name: &str, checks: &str| {
+        let text = SCENARIO.replace("NAME", name).replace("kexec", &format!("must_fail = [{checks}]\nkexec"));
+        let path = root.path().join(format!("scenarios/negative/{name}.toml"));
+        std::fs::write(&path, text).unwrap();
+        let result = shown(Scenario::negative(&workspace));
+        std::fs::remove_file(path).unwrap();
+        result
+    };
+    let all = [
+        shown_as("wrong", "\"claim\""),
+        shown_as("wrong", ""),
+        shown_as("wrong", "\"claim\", \"claim\""),
+        shown_as("null-read", "\"claim\""),
+        shown(Scenario::load(&workspace, "negative/odd")),
     ];
     insta::assert_snapshot!(all.concat());
 }

@@ -5,7 +5,7 @@
 //! same trial meets the same roles under each policy. One trial, one boot: a stop cannot be undone.
 
 mod file;
-mod seed;
+pub mod seed;
 mod table;
 mod trial;
 
@@ -16,6 +16,7 @@ use crate::error::{Exit, class_of, one_line, unexpected, usage};
 use crate::machine::Machine;
 use crate::qemu::Unobserved;
 use crate::qemu::plan::{Plan, Planned};
+use crate::random::parse_seed;
 use crate::report::{BOLD, GREEN, RED, nanoseconds, paint, say};
 use crate::run;
 use crate::scenario::{Scenario, Stop, value_name};
@@ -105,14 +106,6 @@ fn batch(workspace: &Workspace, scenario: &Scenario, args: &StopTrialsArgs, name
     Ok(Batch { grace_us: grace_ms * u64::from(plan.accel.panic_scale) * 1_000, machine, series })
 }
 
-fn parse_seed(text: &str) -> Result<u64> {
-    let parsed = match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    parsed.map_err(|_| usage(format!("--seed {text}: not a number of up to 64 bits, such as 7 or 0x7")))
-}
-
 fn plan(
     machine: &Machine,
     scenario: &Scenario,
@@ -179,7 +172,7 @@ fn series_of_trials(
         say!("{:>4}/{} {}", place + 1, wanted.len(), line(&trial));
         result.shrink();
         if !result.verdict.passed() {
-            say!("{}", report::console_tail(&result).trim_end());
+            say!("{}", report::console_tail(&result, &result.plan.rerun()).trim_end());
         }
         trials.push(trial);
     }

@@ -1,5 +1,6 @@
 //! From a seed to what every CPU does when the panic comes.
 
+use crate::random::Random;
 use crate::roles::{Role, Roles, Then};
 
 /// Locks that the kernel's bench has.
@@ -35,48 +36,6 @@ impl Kind {
             Kind::Loop => "loop",
             Kind::Mixed => "mixed",
         }
-    }
-}
-
-/// SplitMix64: a few lines, and the same numbers everywhere and for ever.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Below `end`, or 0.
-    fn below(&mut self, end: u64) -> u64 {
-        self.next().checked_rem(end).unwrap_or(0)
-    }
-
-    fn percent(&mut self, chance: u64) -> bool {
-        self.below(100) < chance
-    }
-
-    fn coin(&mut self) -> bool {
-        self.percent(50)
-    }
-
-    /// From `low` to `high`, each order of magnitude as likely as another.
-    fn spread(&mut self, low: u64, high: u64) -> u64 {
-        let (low, high) = (low.max(1), high.max(2));
-        let part = self.below(1_000_000) as f64 / 1e6;
-        (low as f64 * (high as f64 / low as f64).powf(part)) as u64
-    }
-
-    /// One of `0..end`, in random order.
-    fn shuffled(&mut self, end: u32) -> Vec<u32> {
-        let mut all: Vec<_> = (0..end).collect();
-        for place in (1..all.len()).rev() {
-            all.swap(place, self.below(place as u64 + 1) as usize);
-        }
-        all
     }
 }
 
@@ -122,14 +81,17 @@ fn section(random: &mut Random, grace_us: u64, beyond: bool) -> u64 {
 
 /// CPUs with locks, in some order: each may ask for the lock of one before it, so that nobody waits in a circle.
 fn hold(random: &mut Random, roles: &mut Roles, cpus: u32, grace_us: u64, mixed: bool) {
-    let mut free = random.shuffled(LOCKS);
+    let mut free: Vec<_> = (0..LOCKS).collect();
+    random.shuffle(&mut free);
     let mut held = Vec::new();
     if mixed && random.percent(25) {
         let lock = free.pop();
         roles.of.insert(0, Role { interrupts: true, lock, us: 0, then: Then::End });
         held.extend(lock);
     }
-    for cpu in random.shuffled(cpus - 1).into_iter().map(|cpu| cpu as usize + 1) {
+    let mut others: Vec<_> = (1..cpus as usize).collect();
+    random.shuffle(&mut others);
+    for cpu in others {
         let interrupts = random.coin();
         let us = section(random, grace_us, mixed);
         let other = held.get(random.below(held.len() as u64) as usize).copied();

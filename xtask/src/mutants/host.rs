@@ -189,7 +189,7 @@ impl HostCase {
             command.arg("--target-dir").arg(targets.join("host"));
         }
         command.args(more).stdin(Stdio::null()).stderr(file.try_clone().or_environment(cannot)?).stdout(file);
-        let mut leash = Leash::spawn(&mut command, None).or_environment(cannot)?;
+        let mut leash = Leash::spawn(&mut command, Vec::new()).or_environment(cannot)?;
         let started = Instant::now();
         let status = loop {
             if let Some(status) = leash.child().try_wait().or_environment(cannot)? {

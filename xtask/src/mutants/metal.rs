@@ -250,7 +250,7 @@ fn control(workspace: &Workspace, row: &Row, name: &str) -> Result<bool> {
         Ok(Some(result)) => {
             say!("{}", report::one_line(&result));
             if !result.verdict.passed() {
-                say!("{}", report::console_tail(&result).trim_end());
+                say!("{}", report::console_tail(&result, &result.plan.rerun()).trim_end());
             }
             Ok(result.verdict.passed())
         }

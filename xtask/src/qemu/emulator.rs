@@ -15,6 +15,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::Result;
 
+use super::debugger::Debugger;
 use super::folder::Folder;
 use super::kill::Leash;
 use super::plan::{Plan, shell_quoted};
@@ -44,6 +45,8 @@ pub struct Emulator {
     pub inputs: Receiver<Input>,
     /// Its monitor.
     pub qmp: Qmp,
+    /// Its debugger, if the run needs one.
+    pub debugger: Option<Debugger>,
 }
 
 /// Creates a file of a run.
@@ -64,15 +67,29 @@ impl Emulator {
         command.args(arguments);
         // The machine waits, so that no QMP event comes before somebody listens.
         command.args(["-S", "-monitor", "none"]);
+        if plan.random {
+            // Nobody knows whether a kernel will hold still: what it leaves is read when all is over.
+            command.arg("-no-shutdown");
+        }
         command.args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
         command.arg("-chardev").arg(format!("socket,id=qmp,fd={}", theirs.as_raw_fd()));
         command.args(["-mon", "chardev=qmp,mode=control"]);
+        let mut inherit = vec![theirs];
+        let mut debugger = None;
         if debugging {
             command.arg("-gdb").arg(format!("tcp::{DEBUGGER_PORT}"));
+        } else if plan.needs_debugger() {
+            let (ours, theirs) =
+                UnixStream::pair().or_environment(|| "cannot make a socket for the debugger".into())?;
+            let theirs = OwnedFd::from(theirs);
+            command.arg("-chardev").arg(format!("socket,id=debugger,fd={}", theirs.as_raw_fd()));
+            command.args(["-gdb", "chardev:debugger"]);
+            inherit.push(theirs);
+            debugger = Some(Debugger::new(ours)?);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(create(folder, STDERR)?);
         let binary = plan.binary();
-        let mut leash = Leash::spawn(&mut command, Some(theirs)).or_environment(|| {
+        let mut leash = Leash::spawn(&mut command, inherit).or_environment(|| {
             format!("cannot start {}; `cargo xtask setup` installs what is missing", binary.display())
         })?;
         // The command still owns the emulator's end of the socket: with it open, a dead emulator
@@ -87,7 +104,7 @@ impl Emulator {
         let qmp = Qmp::start(ours, &folder.file("qmp.jsonl"), move |message| {
             sender.send(Input::Qmp(message)).is_ok()
         })?;
-        Ok(Emulator { leash, typing, inputs, qmp })
+        Ok(Emulator { leash, typing, inputs, qmp, debugger })
     }
 }
 

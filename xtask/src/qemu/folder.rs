@@ -18,6 +18,7 @@ impl Folder {
     /// Makes one for a run on `machine` with this nonce.
     pub fn create(workspace: &Workspace, machine: &str, scenario: &str, nonce: u64) -> Result<Self> {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let scenario = scenario.replace('/', "-");
         let name = format!("{}-{machine}-{scenario}-{:08x}", timestamp(seconds), nonce & 0xffff_ffff);
         let path = workspace.out().join(&name);
         let path = std::path::absolute(&path).unwrap_or(path);

@@ -217,6 +217,24 @@ impl Inspection {
         Ok(inspection)
     }
 
+    /// Looks at a machine that is off, once: nothing changes there any more.
+    pub fn at_the_end(session: &mut Session, target: &Target) -> Result<Self> {
+        let look = look(session, target, "end")?;
+        Ok(Inspection {
+            stream: Stream::Panic,
+            record_later: look.record.clone(),
+            record: look.record,
+            outside: look.outside,
+            registers_later: look.registers.clone(),
+            registers: look.registers,
+            owner_at: None,
+            stacks: BTreeMap::new(),
+            panic_stacks: Vec::new(),
+            firmware: None,
+            stored: Vec::new(),
+        })
+    }
+
     fn look_twice(session: &mut Session, target: &Target, stream: Stream, number: usize) -> Result<Self> {
         let mut first = look(session, target, &format!("hold{number}"))?;
         for _ in 0..SETTLING {

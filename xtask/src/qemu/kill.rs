@@ -50,8 +50,8 @@ pub struct Leash {
 impl Leash {
     /// Starts a command.
     ///
-    /// `inherit` is a file that the child gets under the same number.
-    pub fn spawn(command: &mut Command, inherit: Option<OwnedFd>) -> std::io::Result<Self> {
+    /// `inherit` are files that the child gets under the same numbers.
+    pub fn spawn(command: &mut Command, inherit: Vec<OwnedFd>) -> std::io::Result<Self> {
         let parent = rustix::process::getpid();
         command.process_group(0);
         let prepare = move || {
@@ -59,7 +59,7 @@ impl Leash {
             if rustix::process::getppid() != Some(parent) {
                 return Err(Errno::SRCH.into());
             }
-            if let Some(file) = &inherit {
+            for file in &inherit {
                 // Only here, in the child: another child of this program must not get it too.
                 fcntl_setfd(file, FdFlags::empty())?;
             }
@@ -100,7 +100,7 @@ impl Drop for Leash {
 
 /// Runs a command to its end, on a leash.
 pub fn status(command: &mut Command) -> std::io::Result<ExitStatus> {
-    Leash::spawn(command, None)?.child().wait()
+    Leash::spawn(command, Vec::new())?.child().wait()
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ fn ends_soon(pid: u32) {
 
 #[test]
 fn an_error_ends_the_child() {
-    let mut leash = Leash::spawn(&mut sleeper(), None).unwrap();
+    let mut leash = Leash::spawn(&mut sleeper(), Vec::new()).unwrap();
     let pid = leash.child().id();
     assert!(runs(pid));
     drop(leash);
@@ -50,7 +50,7 @@ fn a_command_on_a_leash_gives_its_status() {
 fn the_whole_group_ends() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "sleep 300 & echo $!; wait"]).stdout(Stdio::piped());
-    let mut leash = Leash::spawn(&mut shell, None).unwrap();
+    let mut leash = Leash::spawn(&mut shell, Vec::new()).unwrap();
     let mut line = String::new();
     BufReader::new(leash.child().stdout.take().unwrap()).read_line(&mut line).unwrap();
     let grandchild = line.trim().parse().unwrap();
@@ -61,7 +61,7 @@ fn the_whole_group_ends() {
 
 #[test]
 fn a_panic_ends_the_child() {
-    let leash = Leash::spawn(&mut sleeper(), None).unwrap();
+    let leash = Leash::spawn(&mut sleeper(), Vec::new()).unwrap();
     let pid = leash.group.as_raw_nonzero().get() as u32;
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
         let _leash = leash;
@@ -76,7 +76,7 @@ fn a_panic_ends_the_child() {
 #[ignore = "started by other tests"]
 fn runner() {
     on_interrupt().unwrap();
-    let mut leash = Leash::spawn(&mut sleeper(), None).unwrap();
+    let mut leash = Leash::spawn(&mut sleeper(), Vec::new()).unwrap();
     println!("child {}", leash.child().id());
     std::thread::sleep(Duration::from_secs(300));
 }
@@ -84,7 +84,7 @@ fn runner() {
 fn runner_is_ended_by(signal: Signal) {
     let mut runner = Command::new(std::env::current_exe().unwrap());
     runner.args(["--exact", "qemu::kill::tests::runner", "--ignored", "--nocapture"]);
-    let mut runner = Leash::spawn(runner.stdout(Stdio::piped()).stderr(Stdio::null()), None).unwrap();
+    let mut runner = Leash::spawn(runner.stdout(Stdio::piped()).stderr(Stdio::null()), Vec::new()).unwrap();
     let output = BufReader::new(runner.child().stdout.take().unwrap());
     let number = |line: String| line.rsplit_once("child ").and_then(|(_, pid)| pid.trim().parse().ok());
     let child: u32 = output.lines().map_while(Result::ok).find_map(number).unwrap();

@@ -3,9 +3,10 @@
 //! * [`plan`] makes every choice and writes the emulator's arguments.
 //! * [`emulator`] starts it; [`session`] listens to it, types, and knows when to give up.
 //! * [`inspect`] reads memory and registers from outside while the guest holds still.
-//! * [`qmp`] speaks the monitor protocol, [`kill`] sees to it that nothing is left behind,
+//! * [`qmp`] speaks the monitor protocol, [`debugger`] the debugger's, [`kill`] sees to it that nothing is left behind,
 //!   [`folder`] is where a run's files go.
 
+pub mod debugger;
 pub mod emulator;
 pub mod folder;
 pub mod inspect;
@@ -66,6 +67,8 @@ pub enum Fate {
     Asked(u64),
     /// The emulator's objection.
     Refused(String),
+    /// When its time came there was nobody left whom it is about.
+    TooLate,
 }
 
 impl Evidence {

@@ -51,6 +51,8 @@ pub struct Plan {
     pub timeout: Option<u32>,
     /// End of the kernel command line.
     pub append: Option<String>,
+    /// Something is done to it at random moments: it is judged by what holds all the same.
+    pub random: bool,
 }
 
 /// A run, or why it has no meaning.
@@ -136,6 +138,7 @@ impl Plan {
             stop,
             timeout: args.timeout,
             append: args.append.clone(),
+            random: false,
             scenario,
         };
         let bytes = plan.command_line(u64::MAX).len();
@@ -184,6 +187,11 @@ impl Plan {
     /// The firmware store, if this run has one.
     pub fn store(&self) -> Option<&StoreDevice> {
         self.scenario.store.and(self.machine.store.as_ref())
+    }
+
+    /// True if something is to be done to it that only a debugger can do.
+    pub fn needs_debugger(&self) -> bool {
+        self.scenario.input.iter().any(|input| input.derail.is_some())
     }
 
     fn patience(&self) -> u32 {

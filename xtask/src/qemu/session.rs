@@ -10,8 +10,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use crash_record::event::Stream;
 use serde_json::{Value, json};
 
+use super::debugger::Debugger;
 use super::emulator::{Emulator, Input, STDERR, create};
 use super::folder::Folder;
 use super::inspect::{Inspection, Target};
@@ -39,6 +41,9 @@ pub struct Session<'a> {
     typing: Option<ChildStdin>,
     inputs: Receiver<Input>,
     pub(super) qmp: Qmp,
+    debugger: Option<Debugger>,
+    /// Inputs whose event was seen, and when they are due.
+    due: Vec<(Instant, usize)>,
     console_file: File,
     partial: Vec<u8>,
     console_bytes: usize,
@@ -52,6 +57,8 @@ pub struct Session<'a> {
     pub(super) holding: bool,
     stopped: Option<String>,
     hold_due: Option<Event>,
+    /// The machine is off, and stays to be looked at.
+    is_off: bool,
     given: Vec<Given>,
     debugging: bool,
     log: EventLog,
@@ -103,7 +110,8 @@ impl<'a> Session<'a> {
         debugging: bool,
         observer: &'a mut dyn Observer,
     ) -> Result<Self> {
-        let Emulator { leash, typing, inputs, qmp } = Emulator::start(plan, folder, arguments, debugging)?;
+        let Emulator { leash, typing, inputs, qmp, debugger } =
+            Emulator::start(plan, folder, arguments, debugging)?;
         let console_file = create(folder, "console.log")?;
         let now = Instant::now();
         Ok(Session {
@@ -114,6 +122,8 @@ impl<'a> Session<'a> {
             typing,
             inputs,
             qmp,
+            debugger,
+            due: Vec::new(),
             console_file,
             partial: Vec::new(),
             console_bytes: 0,
@@ -125,6 +135,7 @@ impl<'a> Session<'a> {
             holding: false,
             stopped: None,
             hold_due: None,
+            is_off: false,
             given: plan.scenario.input.iter().map(waits).collect(),
             debugging,
             log: EventLog::default(),
@@ -139,7 +150,7 @@ impl<'a> Session<'a> {
     fn listen(&mut self, target: &Target) -> Result<Ended> {
         let mut greeted = false;
         loop {
-            match self.inputs.recv_timeout(Duration::from_millis(20)) {
+            match self.inputs.recv_timeout(self.until_due(Duration::from_millis(20))) {
                 Ok(Input::Qmp(Message::Greeting)) => {
                     greeted = true;
                     self.command("qmp_capabilities", Value::Null);
@@ -152,8 +163,12 @@ impl<'a> Session<'a> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(20)),
             }
+            self.act_on_due();
             if let Some(event) = self.hold_due.take() {
                 self.hold(target, &event);
+            }
+            if std::mem::take(&mut self.is_off) {
+                self.look_at_the_end(target);
             }
             if let Some(status) = self.exit_status()? {
                 self.drain();
@@ -256,7 +271,11 @@ impl<'a> Session<'a> {
         match name {
             "SHUTDOWN" => {
                 let reason = data.get("reason").and_then(Value::as_str).unwrap_or("unknown");
-                self.shutdowns.push(reason.to_owned());
+                // The second one of a run that was looked at when it was over is the runner's own.
+                if !self.plan.random || self.shutdowns.is_empty() {
+                    self.shutdowns.push(reason.to_owned());
+                    self.is_off = self.plan.random;
+                }
             }
             // Nobody asked for it: a fatal error of the accelerator, or a debugger.
             "STOP" if !self.holding && !self.debugging && self.shutdowns.is_empty() => {
@@ -282,20 +301,13 @@ impl<'a> Session<'a> {
             if self.given[number].fate != Fate::Waits || !event.is(&input.after) {
                 continue;
             }
-            let mut fate = Fate::Given;
-            if let Some(text) = &input.send {
-                self.observer.note(self.started.elapsed(), &format!("typing {text:?}"));
-                self.type_bytes(text.as_bytes());
+            if input.delay_us > 0 || input.derail.is_some() {
+                if self.due.iter().all(|(_, due)| *due != number) {
+                    self.due.push((Instant::now() + Duration::from_micros(input.delay_us), number));
+                }
+                continue;
             }
-            if let Some(command) = &input.qmp {
-                self.observer.note(self.started.elapsed(), &format!("QMP {command}"));
-                fate = self.command(command, Value::Null);
-            }
-            if let Some(line) = &input.monitor {
-                self.observer.note(self.started.elapsed(), &format!("monitor: {line}"));
-                fate = self.command("human-monitor-command", json!({ "command-line": line }));
-            }
-            self.given[number].fate = fate;
+            self.act(number);
         }
         if event.is("final") && self.plan.ending.stays {
             self.stay_until = Some(Instant::now() + STAY);
@@ -305,12 +317,84 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Does what an input says, now. Never waits.
+    fn act(&mut self, number: usize) {
+        let input = &self.plan.scenario.input[number];
+        let mut fate = Fate::Given;
+        if let Some(text) = &input.send {
+            self.observer.note(self.started.elapsed(), &format!("typing {text:?}"));
+            self.type_bytes(text.as_bytes());
+        }
+        if let Some(command) = &input.qmp {
+            self.observer.note(self.started.elapsed(), &format!("QMP {command}"));
+            fate = self.command(command, Value::Null);
+        }
+        if let Some(line) = &input.monitor {
+            self.observer.note(self.started.elapsed(), &format!("monitor: {line}"));
+            fate = self.command("human-monitor-command", json!({ "command-line": line }));
+        }
+        self.given[number].fate = fate;
+    }
+
+    /// The time until the next input is due, `most` at the most.
+    fn until_due(&self, most: Duration) -> Duration {
+        let now = Instant::now();
+        self.due.iter().map(|(due, _)| due.saturating_duration_since(now)).min().unwrap_or(most).min(most)
+    }
+
+    /// Does what has become due.
+    fn act_on_due(&mut self) {
+        let now = Instant::now();
+        while let Some(place) = self.due.iter().position(|(due, _)| *due <= now) {
+            let (_, number) = self.due.swap_remove(place);
+            self.act_at_rest(number);
+        }
+    }
+
+    /// The kernel that panics has made way for another one, or for nothing.
+    fn has_left(&self) -> bool {
+        let last = |event: &Event| event.kind == "end" && event.text("outcome") == "leaving";
+        let mut panic = self.log.stream(Stream::Panic);
+        panic.any(|event| last(event) || event.kind == "final")
+            || self.log.stream(Stream::Capture).next().is_some()
+    }
+
+    /// Does what an input says while the machine stands still, if it is not too late by then: what the guest had
+    /// printed before it stood still has been taken when that is answered.
+    fn act_at_rest(&mut self, number: usize) {
+        let input = &self.plan.scenario.input[number];
+        self.holding = true;
+        if let Err(error) = self.ask("stop", Value::Null) {
+            self.given[number].fate = Fate::Refused(crate::error::one_line(&error));
+        } else if self.has_left() && !input.after.starts_with("capture/") {
+            self.given[number].fate = Fate::TooLate;
+        } else if let Some(cpu) = input.derail {
+            self.observer.note(self.started.elapsed(), &format!("derailing CPU {cpu}"));
+            let register = self.plan.machine.registers.debugger_pc;
+            self.given[number].fate = match &mut self.debugger {
+                None => Fate::Refused("there is no debugger".into()),
+                Some(debugger) => match debugger.write_register(cpu, register, [0; 8]) {
+                    Ok(()) => Fate::Given,
+                    Err(error) => Fate::Refused(crate::error::one_line(&error)),
+                },
+            };
+        } else {
+            self.act(number);
+        }
+        // An emulator that is gone is noticed by its exit.
+        let _ = self.ask("cont", Value::Null);
+        self.holding = false;
+        self.last_sound = Instant::now();
+    }
+
     /// The guest holds still and says so: look at it from outside, then let it go on.
     fn hold(&mut self, target: &Target, event: &Event) {
         self.observer.note(self.started.elapsed(), "the guest holds: reading its memory and registers");
         let number = self.inspections.len();
         match Inspection::take(self, target, event.stream, number) {
             Ok(inspection) => self.inspections.push(inspection),
+            // It went off meanwhile, and is looked at when it is over.
+            Err(_) if self.is_off => {}
             Err(error) => self.inspection_problems.push(crate::error::one_line(&error)),
         }
         self.type_bytes(b"g");
@@ -318,6 +402,17 @@ impl<'a> Session<'a> {
         if self.stay_until.is_some() {
             self.stay_until = Some(Instant::now() + STAY);
         }
+    }
+
+    /// Reads what a machine that is off has left, and lets the emulator go.
+    fn look_at_the_end(&mut self, target: &Target) {
+        if self.inspections.is_empty() {
+            match Inspection::at_the_end(self, target) {
+                Ok(inspection) => self.inspections.push(inspection),
+                Err(error) => self.inspection_problems.push(crate::error::one_line(&error)),
+            }
+        }
+        self.command("quit", Value::Null);
     }
 
     fn type_bytes(&mut self, bytes: &[u8]) {

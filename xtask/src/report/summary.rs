@@ -24,6 +24,9 @@ pub fn summary(result: &RunResult) -> String {
     cpus(&mut out, result);
     rulings(&mut out, result);
     checks(&mut out, result);
+    for name in result.verdict.survivors() {
+        let _ = writeln!(out, "    {} {name}: has to be red in this run", paint(RED, "FAIL"));
+    }
     if !result.verdict.passed() {
         emulator(&mut out, result);
     }
@@ -143,17 +146,31 @@ fn emulator(out: &mut String, result: &RunResult) {
 pub fn one_line(result: &RunResult) -> String {
     let title = result.plan.title();
     let seconds = result.evidence.wall.as_secs_f64();
-    if result.verdict.passed() {
-        return format!("{} {title} ({seconds:.1} s)", paint(GREEN, "ok"));
+    let verdict = &result.verdict;
+    if verdict.passed() {
+        let red = if verdict.must_fail.is_empty() {
+            String::new()
+        } else {
+            format!(": red, as it must be: {}", verdict.must_fail.join(", "))
+        };
+        return format!("{} {title} ({seconds:.1} s){red}", paint(GREEN, "ok"));
     }
-    let red: Vec<_> = result.verdict.red().map(|check| check.name).collect();
-    format!("{} {title} ({seconds:.1} s): {}", paint(RED, "FAIL"), red.join(", "))
+    let red = verdict.unexpected().map(|check| check.name.to_owned());
+    let green = verdict.survivors().map(|name| format!("{name} is not red"));
+    format!(
+        "{} {title} ({seconds:.1} s): {}",
+        paint(RED, "FAIL"),
+        red.chain(green).collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// What a failure in a long list of runs shows: how far it got, the end of its console, and how to
 /// see it again.
-pub fn console_tail(result: &RunResult) -> String {
+pub fn console_tail(result: &RunResult, again: &str) -> String {
     let mut out = String::new();
+    for name in result.verdict.survivors() {
+        let _ = writeln!(out, "    {name}: has to be red in this run, and is not");
+    }
     for check in result.verdict.red() {
         let (expected, found) = (printable(&check.expected), printable(&check.found));
         let _ = writeln!(out, "    {}: expected {expected}, found {found}", check.name);
@@ -170,7 +187,7 @@ pub fn console_tail(result: &RunResult) -> String {
         let _ = writeln!(out, "{}", paint(DIM, format_args!("    | {}", printable(line))));
     }
     emulator(&mut out, result);
-    let _ = writeln!(out, "    again: {}", result.plan.rerun());
+    let _ = writeln!(out, "    again: {again}");
     let _ = writeln!(out, "    files: {}", result.folder_shown.display());
     out
 }

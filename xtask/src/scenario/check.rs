@@ -100,7 +100,66 @@ impl Expect {
     }
 }
 
+/// The first one that stands there twice.
+fn twice<T: PartialEq>(all: &[T]) -> Option<&T> {
+    all.iter().enumerate().find(|(place, one)| all[..*place].contains(one)).map(|(_, one)| one)
+}
+
 impl Scenario {
+    /// What no machine could run, or run only once.
+    pub(super) fn impossible(&self) -> Option<Mistake> {
+        let mistake = |key, value: Option<String>, message: String| Some(Mistake { key, value, message });
+        if let Some(kexec) = twice(&self.kexec) {
+            let name = value_name(*kexec);
+            return mistake("kexec", Some(name.clone()), format!("`{name}` stands there twice"));
+        }
+        if let Some(stop) = twice(&self.stop) {
+            let name = value_name(*stop);
+            return mistake("stop", Some(name.clone()), format!("`{name}` stands there twice"));
+        }
+        let lists = [
+            ("accels", &self.accels),
+            ("accels", &self.suite.accels),
+            ("firmwares", &self.firmwares),
+            ("must_fail", &self.must_fail),
+        ];
+        for (key, list) in lists {
+            if let Some(name) = twice(list) {
+                return mistake(key, Some(name.clone()), format!("`{name}` stands there twice"));
+            }
+        }
+        if let Some(row) = twice(&self.rows) {
+            return mistake("rows", None, format!("{row} stands there twice"));
+        }
+        if let Some(odd) =
+            self.suite.accels.iter().find(|name| !self.accels.is_empty() && !self.accels.contains(name))
+        {
+            let message = format!("`{odd}` is none of the scenario's own `accels`");
+            return mistake("accels", Some(odd.clone()), message);
+        }
+        let tables = [
+            (Kexec::Pre, "[expect.pre]", self.expect.pre.is_some()),
+            (Kexec::Post, "[expect.post]", self.expect.post.is_some()),
+            (Kexec::Off, "[expect.off]", self.expect.off.is_some()),
+        ];
+        for (kexec, table, there) in tables {
+            if there && !self.kexec.contains(&kexec) {
+                return mistake("kexec", None, format!("{table} is for a value that is not among these"));
+            }
+        }
+        for &kexec in &self.kexec {
+            let expect = self.expect.resolve(kexec);
+            if expect.capture == Some(true) && kexec == Kexec::Off && self.must_fail.is_empty() {
+                return mistake(
+                    "capture",
+                    None,
+                    "with --kexec off nothing jumps into a capture kernel".into(),
+                );
+            }
+        }
+        None
+    }
+
     /// Checks what this file says about machines. One that cannot be read is somebody else's mistake.
     pub fn fits(
         &self,

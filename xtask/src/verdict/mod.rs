@@ -8,6 +8,7 @@
 //! `ending` is red then, and one cause makes one red check. In every other case missing evidence is a
 //! failure, of the check that is closest to the cause.
 
+pub mod chaos;
 pub mod cpus;
 mod firmware;
 mod inputs;
@@ -31,7 +32,7 @@ use crate::explain::Bound;
 use crate::machine::{Ending, Machine};
 use crate::qemu::inspect::Inspection;
 use crate::qemu::plan::Plan;
-use crate::qemu::{Ended, Evidence};
+use crate::qemu::{Ended, Evidence, Fate};
 use crate::roles::Roles;
 use crate::scenario::{Expect, Stop};
 use crate::symbols::Symbols;
@@ -96,12 +97,26 @@ impl Check {
 pub struct Verdict {
     /// In a fixed order.
     pub checks: Vec<Check>,
+    /// The checks that have to be red, and no others: of a run that must fail.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub must_fail: Vec<String>,
 }
 
 impl Verdict {
-    /// True if nothing is red.
+    /// True if nothing is red but what must be, and all of that is.
     pub fn passed(&self) -> bool {
-        self.red().next().is_none()
+        self.unexpected().next().is_none() && self.survivors().next().is_none()
+    }
+
+    /// The failed checks that must not be red.
+    pub fn unexpected(&self) -> impl Iterator<Item = &Check> {
+        self.red().filter(|check| !self.must_fail.iter().any(|name| name == check.name))
+    }
+
+    /// The checks that must be red and are not.
+    pub fn survivors(&self) -> impl Iterator<Item = &str> {
+        let is_red = |name: &str| self.red().any(|check| check.name == name);
+        self.must_fail.iter().map(String::as_str).filter(move |name| !is_red(name))
     }
 
     /// The failed checks.
@@ -116,6 +131,8 @@ pub struct Facts<'a> {
     pub machine: &'a Machine,
     /// What the scenario expects.
     pub expect: &'a Expect,
+    /// The checks that must be red, if the run must fail.
+    pub must_fail: &'a [String],
     /// How the run has to end.
     pub ending: &'a Ending,
     /// CPUs that the machine was given.
@@ -126,6 +143,8 @@ pub struct Facts<'a> {
     pub bound: Bound,
     /// What the command line said each CPU does.
     pub roles: Roles,
+    /// CPUs that were put where no instruction is. One that is halted stays there.
+    pub derailed: Vec<usize>,
     /// The number that was on the kernel command line.
     pub nonce: u64,
     /// The image.
@@ -146,11 +165,19 @@ impl<'a> Facts<'a> {
         Facts {
             machine: &plan.machine,
             expect: &plan.expect,
+            must_fail: &plan.scenario.must_fail,
             ending: &plan.ending,
             cpus: plan.cpus,
             stop: plan.stop,
             bound,
             roles: Roles::of(&plan.command_line(nonce)),
+            derailed: evidence
+                .inputs
+                .iter()
+                .zip(&plan.scenario.input)
+                .filter(|(given, _)| given.fate == Fate::Given)
+                .filter_map(|(_, input)| Some(input.derail? as usize))
+                .collect(),
             nonce,
             symbols,
             evidence,
@@ -234,5 +261,8 @@ const CHECKS: [(&str, Judge); 29] = [
 
 /// Judges a run.
 pub fn judge(facts: &Facts) -> Verdict {
-    Verdict { checks: CHECKS.iter().map(|(name, check)| check(name, facts)).collect() }
+    Verdict {
+        must_fail: facts.must_fail.to_vec(),
+        checks: CHECKS.iter().map(|(name, check)| check(name, facts)).collect(),
+    }
 }

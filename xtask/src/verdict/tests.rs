@@ -413,3 +413,16 @@ fn jump() {
     );
     red(|run| run.symbols.retain(|(name, _)| *name != "__image_end"), &["jump"]);
 }
+
+#[test]
+fn a_run_that_must_fail_fails_by_what_is_named_and_nothing_else() {
+    let verdict = |must_fail: &[&str], red: &[&'static str]| Verdict {
+        checks: red.iter().map(|name| Check::fail(name, "a", "b")).collect(),
+        must_fail: must_fail.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    assert!(verdict(&["claim"], &["claim"]).passed());
+    assert!(!verdict(&["claim"], &[]).passed());
+    assert!(!verdict(&["claim"], &["claim", "steps"]).passed());
+    assert!(!verdict(&[], &["claim"]).passed());
+    assert_eq!(verdict(&["claim", "steps"], &["claim"]).survivors().collect::<Vec<_>>(), ["steps"]);
+}

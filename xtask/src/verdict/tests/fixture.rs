@@ -57,6 +57,7 @@ stays = true
 [registers]
 cpu = "CPU#"
 pc = "PC="
+debugger_pc = 7
 [suite]
 cpus = [1]
 [store]
@@ -439,6 +440,8 @@ impl Run {
         let symbols = Symbols::made_up(&self.symbols);
         judge(&Facts {
             machine: &machine,
+            must_fail: &scenario.must_fail,
+            derailed: Vec::new(),
             ending: &machine.ending[expect.ending.as_deref().unwrap()],
             expect: &expect,
             cpus: CPUS as u32,

@@ -1,17 +1,19 @@
-//! Which rows `cargo xtask test` runs.
+//! Which rows there are, for `cargo xtask matrix` and `cargo xtask test`.
 //!
 //! Every scenario on every machine: with the machine's own number of CPUs and every value of both
 //! axes; with each other number of CPUs and one pair of values, another one for each scenario, so
 //! that all pairs are met; and, where the scenario says so, on the other firmwares and accelerators. A
 //! scenario that is a sample has one pair of values with every number of CPUs.
-//! `--full` runs the whole product instead.
+//! `--full` runs the whole product instead. A scenario that must fail has one row on each machine.
 
 use anyhow::Result;
 
+use super::filter::{Filter, Subject};
+use crate::cases::{Case, Outcome};
 use crate::cli::RunArgs;
 use crate::machine::Machine;
 use crate::qemu::plan::{Plan, Planned, works_here};
-use crate::scenario::{Kexec, Scenario, Stop};
+use crate::scenario::{Kexec, Scenario, Stop, value_name};
 use crate::workspace::Workspace;
 
 /// The rows, and those that are none.
@@ -34,6 +36,7 @@ impl Matrix {
             .map(|name| Machine::load(workspace, name))
             .collect::<Result<Vec<_>>>()?;
         let scenarios = Scenario::all(workspace)?;
+        let negative = Scenario::negative(workspace)?;
         let mut matrix = Matrix {
             machines: machines.clone(),
             plans: Vec::new(),
@@ -44,16 +47,39 @@ impl Matrix {
             for (number, scenario) in scenarios.iter().enumerate() {
                 matrix.rows(machine, scenario, number, full)?;
             }
+            for scenario in &negative {
+                let accel = scenario.accels.first().map_or("auto", String::as_str);
+                matrix.add(machine, scenario, &RunArgs { accel: accel.into(), ..RunArgs::default() })?;
+            }
         }
         Ok(matrix)
     }
 
-    /// Keeps what has this text in its name. A row that has no meaning has no whole name: it stays if the text is
-    /// in its beginning, or goes on where that ends.
-    pub fn filter(&mut self, text: &str) {
-        self.plans.retain(|plan| plan.title().contains(text));
-        self.not_applicable.retain(|(start, _)| start.contains(text) || text.starts_with(start.as_str()));
-        self.skipped.retain(|row| row.contains(text));
+    /// The rows that are not run, as cases.
+    pub fn unrun(&self) -> impl Iterator<Item = Case> {
+        let none = self.not_applicable.iter();
+        let none = none.map(|(row, why)| Case::not_run(row, None, Outcome::NotApplicable, why));
+        none.chain(self.skipped.iter().map(|text| {
+            let (row, why) = text.split_once(": ").unwrap_or((text, ""));
+            Case::not_run(row, None, Outcome::Skipped, why)
+        }))
+    }
+
+    /// Keeps the rows of one machine.
+    pub fn only_on(&mut self, machine: &Machine) {
+        let name = &machine.name;
+        self.machines.retain(|known| known.name == *name);
+        self.plans.retain(|plan| plan.machine.name == *name);
+        let own = |row: &str| row.split('/').next() == Some(name);
+        self.not_applicable.retain(|(row, _)| own(row));
+        self.skipped.retain(|row| own(row));
+    }
+
+    /// Keeps what matches. A row that has no meaning has no whole name: it stays if it may match.
+    pub fn filter(&mut self, filter: &Filter) {
+        self.plans.retain(|plan| filter.matches(&subject_of(plan)));
+        self.not_applicable.retain(|(start, _)| filter.matches(&beginning(start)));
+        self.skipped.retain(|row| filter.matches(&beginning(without_accel(row))));
     }
 
     fn rows(&mut self, machine: &Machine, scenario: &Scenario, number: usize, full: bool) -> Result<()> {
@@ -126,6 +152,33 @@ impl Matrix {
     }
 }
 
+/// What a filter sees of a row.
+pub fn subject_of(plan: &Plan) -> Subject {
+    let axes = vec![
+        ("arch", plan.machine.name.clone()),
+        ("scenario", plan.scenario.name.clone()),
+        ("kexec", value_name(plan.kexec)),
+        ("stop", value_name(plan.stop)),
+        ("cpus", plan.cpus.to_string()),
+        ("accel", plan.accel.name.clone()),
+        ("firmware", plan.firmware.name.clone()),
+    ];
+    Subject { name: plan.title(), axes, open: false }
+}
+
+/// And of one that has no meaning, or cannot be run here: `machine/scenario` and perhaps more.
+fn beginning(start: &str) -> Subject {
+    let (machine, scenario) = start.split_once('/').unwrap_or((start, ""));
+    let axes = vec![("arch", machine.to_owned()), ("scenario", scenario.to_owned())];
+    Subject { name: start.to_owned(), axes, open: true }
+}
+
+/// A row that is skipped, up to the accelerator that is not there.
+fn without_accel(row: &str) -> &str {
+    let row = row.split(':').next().unwrap_or(row);
+    row.rsplit_once('/').map_or(row, |(start, _)| start)
+}
+
 /// Every pair of values that a scenario has a meaning with; its default first.
 fn pairs(scenario: &Scenario) -> Vec<(Kexec, Stop)> {
     scenario.kexec.iter().flat_map(|&kexec| scenario.stop.iter().map(move |&stop| (kexec, stop))).collect()
@@ -145,12 +198,12 @@ mod tests {
     fn a_filter_is_one_for_rows_without_a_meaning_too() {
         let kept = |text: &str| {
             let mut matrix = matrix(false);
-            matrix.filter(text);
+            matrix.filter(&Filter::parse(text).unwrap());
             let names = matrix.not_applicable.iter().map(|(start, _)| start.clone());
             (matrix.plans.len(), names.collect::<BTreeSet<_>>())
         };
-        assert_eq!(kept("no such row"), (0, BTreeSet::new()));
-        let all = kept("");
+        assert_eq!(kept("no-such-row"), (0, BTreeSet::new()));
+        let all = kept("!no-such-row");
         let (plans, names) = kept("/deaf/kexec-post");
         assert!(plans > 0 && names.is_empty(), "{names:?}");
         let start = all.1.first().unwrap();
