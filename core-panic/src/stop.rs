@@ -273,7 +273,10 @@ impl<P: Platform> Panic<'_, P> {
             let rung = if state == CpuState::Parked { rung } else { Rung::None };
             let signalled = self.record.slot(cpu, slot::OWNER_SIGNALLED_AT);
             let latency = match rung {
-                Rung::Ipi | Rung::Nmi => self.record.slot(cpu, slot::SAVED_AT).saturating_sub(signalled),
+                // Somebody else's NMI may have stopped it, before any signal of this path was sent.
+                Rung::Ipi | Rung::Nmi if signalled != 0 => {
+                    self.record.slot(cpu, slot::SAVED_AT).saturating_sub(signalled)
+                }
                 _ => 0,
             };
             let fields: [(&str, &dyn core::fmt::Display); 4] =

@@ -68,6 +68,13 @@ pub fn states(name: &'static str, facts: &Facts) -> Check {
             // What was cut short was said again.
             .filter(|event| event.number("who") == Some(cpu as u64))
             .last();
+        // A latency that counts from no signal is no latency.
+        let claimed = facts.evidence.log.first(Stream::Panic, "claim").map(|claim| claim.at_ns);
+        if let Some((event, since)) = event.zip(claimed)
+            && let Some(took) = event.number("ns").filter(|took| *took > event.at_ns.saturating_sub(since))
+        {
+            faults.push(format!("CPU {cpu} is said to have taken {took} ns, longer than there was a panic"));
+        }
         match event.map(|event| event.text("state")) {
             Some(state) if state == by_owner => {}
             Some(state) => {

@@ -373,6 +373,7 @@ fn cpu_states() {
         &["cpu-states"],
     );
     red(|run| run.say("stopped", "state", "missing"), &["cpu-states"]);
+    red(|run| run.say("stopped", "ns", "9000000000000"), &["cpu-states"]);
     // An IPI where the ladder has none; another rung than the scenario names.
     red(|run| run.stop = Stop::Nmi, &["cpu-states"]);
     red(
