@@ -157,14 +157,15 @@ impl Situation {
         ms * u64::from(self.config.scale) + timeout_ms
     }
 
-    /// How often the owner enters again at most: once for each body; after the cap, what is optional is
-    /// left out.
+    /// How often the owner enters again at most: once for each body, and once more for each notifier, whose name may
+    /// fail when it is asked for after the body did; after the cap, what is optional is left out.
     pub fn reentries(&self, until: Until) -> u64 {
         let needed = |spec: &&StepSpec| !spec.optional && spec.action != Action::Final;
         let needed = self.steps(until).filter(needed).count() as u64;
         // A link that has not got as far as firmware is begun again, until the depth leaves nothing but the call.
         let again = if self.links(until) == 0 { 0 } else { u64::from(ONLY_FINAL_AT) };
-        self.bodies(until).min(u64::from(MOST_REENTRIES) + needed + self.links(until)) + again
+        let names: u64 = self.steps(until).filter_map(class).map(|class| self.count(class) as u64).sum();
+        (self.bodies(until) + names).min(u64::from(MOST_REENTRIES) + needed + self.links(until)) + again
     }
 
     /// From the claim on, ms, if nothing is abandoned: every body takes all the time that it has.
@@ -310,7 +311,8 @@ mod tests {
         assert_eq!(pre.undisturbed_ms(Until::Jump), 4 * BETWEEN_MS + 1_000 + 3_000 + GRACE_MS + 1_000);
         let steps = 1_000 + 3_000 + GRACE_MS + 1_000 + 50 + 50 + 500 + 10_000 + 2 * 1_000;
         assert_eq!(pre.undisturbed_ms(Until::End), 12 * BETWEEN_MS + steps + 2 * LINK_MS);
-        for (until, reentries) in [(Until::Jump, 3), (Until::End, 11 + 3)] {
+        // To the end each notifier's name may fail as well.
+        for (until, reentries) in [(Until::Jump, 3), (Until::End, 11 + 4 + 3)] {
             let rest = SETTLE_MS + reentries * REENTRY_MS + TAKEOVER_MS;
             assert_eq!(pre.total_ms(until), pre.undisturbed_ms(until) + rest);
             let alone = Situation { cpus: 1, ..pre };

@@ -533,14 +533,13 @@ impl<'a, P: Platform> Panic<'a, P> {
             let number = place.number();
             let Some(notifier) = self.notifiers.notifier(number) else { continue };
             self.notifier_began.store(self.platform.now_ns(), Ordering::Release);
-            self.notifying.store(me.index() as u32 + 1, Ordering::Release);
             if self.depth.load(Ordering::Acquire) >= ONLY_FINAL_AT || self.abandoned_too_often() {
-                let ended = Ended::skipped(format_args!("left out after repeated failures"));
-                let name = self.watched(me, NAME_MS, || self.name(number));
-                self.notifying.store(0, Ordering::Release);
-                self.end_notifier(me, name, &ended);
+                // Its name is its own code, too: what keeps failing is not asked for anything more.
+                let ended = Ended::skipped(format_args!("number {number}, left out after repeated failures"));
+                self.end_notifier(me, "?", &ended);
                 continue;
             }
+            self.notifying.store(me.index() as u32 + 1, Ordering::Release);
             self.depth.store(0, Ordering::Release);
             let step = crash_lock::Step::new();
             let voice = Voice::new(self, me, &step);

@@ -367,6 +367,34 @@ fn a_name_that_panics_costs_its_notifier_and_not_the_next_one() {
     );
 }
 
+static CROWD_WITHOUT_NAMES: OnceLock<&'static Panic<'static, Machine>> = OnceLock::new();
+
+/// Has neither a name nor anything else.
+struct Nothing;
+
+impl Notifier for Nothing {
+    fn name(&self) -> &'static str {
+        let cause = Cause { reason: "unnamed", message: &"in its name" };
+        CROWD_WITHOUT_NAMES.get().unwrap().enter(&cause, &snapshot())
+    }
+    fn notify(&self, _: &dyn Context) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_crowd_without_names_does_not_end_the_path() {
+    let mut all: Vec<_> = (0..24).map(|_| (Class::Inform, Box::new(Nothing) as Box<dyn Notifier>)).collect();
+    all.push(logger(Class::PreReboot));
+    let bench = Bench::new(1, config(KexecMode::Post, StopPolicy::Nmi), Faults::default(), registry(all));
+    CROWD_WITHOUT_NAMES.set(bench.panic).ok().unwrap();
+    let outcome = bench.run(&[]);
+    assert_eq!(outcome.owner, End::Jumped(0x5000));
+    let told = outcome.events("notifier", &["class", "outcome"]);
+    assert_eq!(told.iter().filter(|told| *told == "inform:failed").count(), 16);
+    assert_eq!(told.iter().filter(|told| *told == "inform:skipped").count(), 8);
+}
+
 #[test]
 fn a_crowd_of_bad_notifiers_is_cut_short() {
     let bad = |_| (Class::Inform, Box::new(Call { name: "bad", body: panics_crowd }) as Box<dyn Notifier>);

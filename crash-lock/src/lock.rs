@@ -132,8 +132,13 @@ impl<T: ?Sized, K: Kernel, P: Policy<T>> CrashLock<T, K, P> {
                 let gone = known.is_none()
                     || holder == owner
                     || matches!(domain.state(holder), State::Parked | State::Missing);
-                // Who holds it is asked again: it may have been released meanwhile, before its holder was stopped.
-                if (gone && self.holder() == known) || domain.last_call() {
+                // Who holds it is asked again: it may have been released meanwhile, before its holder was stopped. A
+                // word that names nobody has to be the same one: a free lock names nobody either.
+                let still = match known {
+                    Some(_) => self.holder() == known,
+                    None => self.word.load(Ordering::Acquire) == word,
+                };
+                if (gone && still) || domain.last_call() {
                     domain.block(me, core::ptr::from_ref(&self.word).addr(), holder);
                     domain.list(me).leave(entry);
                     K::park(Parking::Blocked);

@@ -24,6 +24,11 @@ static LINE: CrashLock<Line, Port, Skip> = CrashLock::new(Line);
 /// Puts a line into the log and onto the console. What is longer than a log line is cut off.
 pub fn line(arguments: fmt::Arguments<'_>) {
     let text = Text::<{ log::TEXT_BYTES }>::new(arguments);
+    // From the claim on nobody prints, and whoever asks for the lock is stopped: these may be its last words.
+    if PANIC.claimed() {
+        PANIC.log(text.bytes());
+        return;
+    }
     let _guard = lock();
     let (sequence, print) = PANIC.log(text.bytes());
     if print {
