@@ -107,8 +107,10 @@ impl Machine {
 
     /// Reads a flattened tree.
     pub fn read(tree: &[u8]) -> Result<Machine, TreeError> {
-        // The reader trusts sums of header fields; they are checked first.
-        flat::stated_length(tree).filter(|length| *length <= tree.len()).ok_or(TreeError::Malformed)?;
+        // The reader trusts sums of header fields, and that the structure block ends; both are checked first.
+        if !flat::is_whole(tree) {
+            return Err(TreeError::Malformed);
+        }
         let boot_cpu = flat::boot_cpu(tree).ok_or(TreeError::Malformed)?;
         let tree = fdt::Fdt::new_unaligned_fallible(tree).map_err(|_| TreeError::Malformed)?;
         let root = find(&tree, "/").ok_or(TreeError::Malformed)?;
@@ -275,7 +277,9 @@ pub fn write_for_crash(
     bytes: &mut [u8],
     names: &mut [u8],
 ) -> Result<(usize, flat::Slot), TreeError> {
-    flat::stated_length(source).filter(|length| *length <= source.len()).ok_or(TreeError::Malformed)?;
+    if !flat::is_whole(source) {
+        return Err(TreeError::Malformed);
+    }
     let boot_cpu = flat::boot_cpu(source).ok_or(TreeError::Malformed)?;
     let tree = fdt::Fdt::new_unaligned_fallible(source).map_err(|_| TreeError::Malformed)?;
     let root = find(&tree, "/").ok_or(TreeError::Malformed)?;

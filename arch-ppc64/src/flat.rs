@@ -214,6 +214,17 @@ pub fn stated_length(tree: &[u8]) -> Option<usize> {
     Some(total as usize)
 }
 
+/// Whether a tree is all there, as far as its header can tell, and its structure block ends with the end token, as it
+/// has to (Devicetree Specification, 5.4.1). The reader takes that for granted when it looks at what comes after the
+/// root's first token.
+pub fn is_whole(tree: &[u8]) -> bool {
+    let last = || {
+        let end = header_word(tree, 2)?.checked_add(header_word(tree, 9)?)? as usize;
+        tree.get(end.checked_sub(4)?..end)
+    };
+    stated_length(tree).is_some_and(|length| length <= tree.len()) && last() == Some(&END.to_be_bytes())
+}
+
 /// Hardware id of the CPU that booted (`boot_cpuid_phys`).
 pub fn boot_cpu(tree: &[u8]) -> Option<u32> {
     header_word(tree, BOOT_CPU_OFFSET / 4)
@@ -236,6 +247,23 @@ pub fn fixed_parts<'a>(tree: &'a [u8], length: usize, slot: &Slot) -> Option<[&'
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_structure_block_without_its_end_is_refused() {
+        let (mut bytes, mut names) = ([0; 200], [0; 20]);
+        let mut writer = Writer::new(&mut bytes, &mut names);
+        writer.begin_node(b"");
+        writer.end_node();
+        let length = writer.finish(0).unwrap();
+        assert!(is_whole(&bytes[..length]) && !is_whole(&bytes[..length - 1]));
+        // The size of the structure block: only what ends with the token.
+        let size = header_word(&bytes, 9).unwrap();
+        for less in 0..size {
+            bytes[36..40].copy_from_slice(&less.to_be_bytes());
+            assert!(!is_whole(&bytes[..length]), "{less}");
+            assert!(crate::devicetree::Machine::read(&bytes[..length]).is_err());
+        }
+    }
 
     #[test]
     fn what_changes_at_the_jump_is_not_among_the_fixed_parts() {
