@@ -140,7 +140,9 @@ impl Row<'_> {
         let Some(scenario) = self.scenario else { return Ok(None) };
         let scenario = Scenario::load(workspace, scenario)?;
         let accel = self.mutant.accel.clone().unwrap_or_else(|| "auto".into());
-        let args = RunArgs { accel, cpus: self.mutant.cpus, ..RunArgs::default() };
+        // Some have a meaning with one firmware only, which need not be the machine's first.
+        let firmware = scenario.firmwares.first().cloned();
+        let args = RunArgs { accel, firmware, cpus: self.mutant.cpus, ..RunArgs::default() };
         match Plan::make(self.machine.clone(), scenario, &args)? {
             Planned::Run(plan) => Ok(Some(*plan)),
             Planned::NotApplicable(reason) => Err(unexpected(format!("n/a: {reason}"))),
