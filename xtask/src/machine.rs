@@ -234,6 +234,11 @@ impl Machine {
         data::names(&workspace.machines())
     }
 
+    /// Every machine.
+    pub fn all(workspace: &Workspace) -> Result<Vec<Self>> {
+        Self::names(workspace)?.iter().map(|name| Self::load(workspace, name)).collect()
+    }
+
     /// Reads a machine; an unknown name is a usage error that lists the known ones.
     pub fn load(workspace: &Workspace, name: &str) -> Result<Self> {
         let known = Self::names(workspace)?;

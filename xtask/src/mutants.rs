@@ -15,10 +15,10 @@ use std::process::{Command, Stdio};
 use anyhow::Result;
 
 use crate::cli::MutantArgs;
-use crate::error::{Classed, environment, unexpected, usage};
+use crate::error::{Classed, Exit, class_of, environment, one_line, unexpected, usage};
 use crate::machine::Machine;
 use crate::qemu::kill::Leash;
-use crate::report::{BOLD, DIM, paint, say};
+use crate::report::{BOLD, DIM, GREEN, RED, paint, say};
 use crate::setup;
 use crate::workspace::Workspace;
 
@@ -74,10 +74,7 @@ fn output(command: &mut Command) -> Result<std::process::Output> {
 /// `cargo xtask mutants`
 pub fn command(workspace: &Workspace, args: &MutantArgs) -> Result<()> {
     let mutants = metal::Mutant::all(workspace)?;
-    let machines = Machine::names(workspace)?
-        .iter()
-        .map(|name| Machine::load(workspace, name))
-        .collect::<Result<Vec<_>>>()?;
+    let machines = Machine::all(workspace)?;
     let mut rows = metal::rows(workspace, &mutants, &machines, args.filter.as_deref())?;
     let mut on_host = host::all(workspace, args.filter.as_deref())?;
     let mut simulated = sim::all(workspace, args.filter.as_deref())?;
@@ -122,6 +119,19 @@ pub fn command(workspace: &Workspace, args: &MutantArgs) -> Result<()> {
     let good = all - bad.len();
     say!("\n{}: {good} of {all} mutants went red as named", paint(BOLD, "Result"));
     if bad.is_empty() { Ok(()) } else { Err(unexpected(format!("these did not: {}", bad.join(", ")))) }
+}
+
+/// Says what came of a mutant, and adds to `bad` one that was not noticed. Only a broken environment stops everything.
+fn note(title: String, seen: Result<String>, bad: &mut Vec<String>) -> Result<()> {
+    match seen {
+        Ok(seen) => say!("{} {title}: {seen}", paint(GREEN, "ok")),
+        Err(error) if class_of(&error) == Exit::Environment => return Err(error),
+        Err(error) => {
+            say!("{} {title}: {}", paint(RED, "FAIL"), one_line(&error));
+            bad.push(title);
+        }
+    }
+    Ok(())
 }
 
 /// Days since 1970: what a sample rotates by.
@@ -190,7 +200,6 @@ fn apply(tree: &Path, patch: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::one_line;
 
     #[test]
     fn samples_rotate_through_everything() {

@@ -10,14 +10,14 @@ use serde_json::json;
 
 use crate::cases::Case;
 use crate::cli::{TestArgs, TidyArgs};
-use crate::error::{unexpected, usage};
+use crate::error::usage;
 use crate::machine::Machine;
 use crate::matrix::filter::{Filter, Subject};
 use crate::matrix::rows::Matrix;
-use crate::matrix::runner::{Tally, Task, heading, run_all};
+use crate::matrix::runner::{Tally, Task, conclude, heading, run_all};
 use crate::page::Writing;
 use crate::qemu::Unobserved;
-use crate::report::{BOLD, RED, YELLOW, paint, say};
+use crate::report::say;
 use crate::workspace::Workspace;
 use crate::{build, image_check, run, setup, tidy};
 #[cfg(test)]
@@ -119,29 +119,8 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
             &json!({ "passed": tally.failed.is_empty(), "failed": tally.failed, "runs": cases }),
         )?;
     }
-    for skipped in &matrix.skipped {
-        say!("{} {skipped}", paint(YELLOW, "skipped"));
-    }
-    say!(
-        "\n{}: {} as expected, {} not, {} n/a, {} skipped, in {} s",
-        paint(BOLD, "Result"),
-        tally.passed,
-        tally.failed.len(),
-        matrix.not_applicable.len(),
-        matrix.skipped.len(),
-        started.elapsed().as_secs()
-    );
-    if tally.failed.is_empty() {
-        return Ok(());
-    }
-    for name in &tally.failed {
-        say!("  {} {name}", paint(RED, "FAIL"));
-    }
-    Err(unexpected(format!(
-        "{} of {} did not end as expected",
-        tally.failed.len(),
-        tally.passed + tally.failed.len()
-    )))
+    matrix.say_skipped();
+    conclude(&tally, &matrix, started)
 }
 
 /// The error for a filter that leaves nothing.
@@ -162,12 +141,7 @@ fn list(stages: &[(&str, bool)], emulated: &[&Machine], images: &[&Machine], mat
     for plan in &matrix.plans {
         say!("{}", plan.title());
     }
-    for (row, reason) in &matrix.not_applicable {
-        say!("{} {row}: {reason}", paint(YELLOW, "n/a"));
-    }
-    for reason in &matrix.skipped {
-        say!("{} {reason}", paint(YELLOW, "skipped"));
-    }
+    matrix.say_unrun();
 }
 
 #[cfg(test)]

@@ -68,8 +68,9 @@ const SHOWN: usize = 8;
 
 /// Checks the image of a machine's kernel; an error lists what is wrong with it.
 pub fn run(machine: &Machine, elf: &Path) -> Result<()> {
-    let findings = all(machine, elf)?;
-    for (check, reason) in not_applicable(machine, elf)? {
+    let data = read(elf)?;
+    let findings = all_of(machine, &data)?;
+    for (check, reason) in not_applicable(machine, &data)? {
         say!("{} {}/image: {check}: {reason}", paint(YELLOW, "n/a"), machine.name);
     }
     if findings.is_empty() {
@@ -82,18 +83,24 @@ pub fn run(machine: &Machine, elf: &Path) -> Result<()> {
 
 /// Everything that is wrong with the image of a machine's kernel.
 pub fn all(machine: &Machine, elf: &Path) -> Result<Vec<Finding>> {
-    let data = std::fs::read(elf).or_environment(|| format!("cannot read {}", elf.display()))?;
-    let mut findings = findings(&data, &machine.image_check)?;
+    all_of(machine, &read(elf)?)
+}
+
+fn read(elf: &Path) -> Result<Vec<u8>> {
+    std::fs::read(elf).or_environment(|| format!("cannot read {}", elf.display()))
+}
+
+fn all_of(machine: &Machine, data: &[u8]) -> Result<Vec<Finding>> {
+    let mut findings = findings(data, &machine.image_check)?;
     if machine.image_check.not_yet.is_none() {
-        findings.extend(reach::findings(&parse(&data)?, &machine.image_check)?);
+        findings.extend(reach::findings(&parse(data)?, &machine.image_check)?);
     }
     Ok(findings)
 }
 
 /// Rules that cannot be applied to this image, and why.
-fn not_applicable(machine: &Machine, elf: &Path) -> Result<Vec<(&'static str, String)>> {
-    let data = std::fs::read(elf).or_environment(|| format!("cannot read {}", elf.display()))?;
-    let file = parse(&data)?;
+fn not_applicable(machine: &Machine, data: &[u8]) -> Result<Vec<(&'static str, String)>> {
+    let file = parse(data)?;
     let isa = file.elf_header().e_machine(file.endian());
     let mut all = Vec::new();
     if rules_of(isa).is_none() {

@@ -17,19 +17,18 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::cli::MatrixArgs;
-use crate::error::unexpected;
 use crate::machine::Machine;
 use crate::page::Writing;
 use crate::qemu::Unobserved;
 use crate::random::{Random, parse_seed};
-use crate::report::{BOLD, RED, YELLOW, paint, say};
+use crate::report::{BOLD, YELLOW, paint, say};
 use crate::scenario::Scenario;
 use crate::suite::nothing_matches;
 use crate::workspace::Workspace;
 use crate::{build, run, setup};
 use filter::Filter;
 use rows::Matrix;
-use runner::{Tally, Task, run_all};
+use runner::{Tally, Task, conclude, run_all};
 
 /// `cargo xtask matrix`
 pub fn command(workspace: &Workspace, args: &MatrixArgs) -> Result<()> {
@@ -72,33 +71,21 @@ pub fn command(workspace: &Workspace, args: &MatrixArgs) -> Result<()> {
         run_all(&tasks, args.jobs, &run, &mut tally, |task, result| report.add(task.case(result)))?;
         counts.add(&tasks, &tally.failed[before..]);
     }
-    for skipped in &matrix.skipped {
-        say!("{} {skipped}", paint(YELLOW, "skipped"));
-    }
+    matrix.say_skipped();
     if args.repeat > 1 {
         say!("\n{}", counts.summary().trim_end());
     }
-    say!(
-        "\n{}: {} as expected, {} not, {} n/a, {} skipped, in {} s",
-        paint(BOLD, "Result"),
-        tally.passed,
-        tally.failed.len(),
-        matrix.not_applicable.len(),
-        matrix.skipped.len(),
-        started.elapsed().as_secs()
-    );
     report.finish()?;
-    conclude(&tally)
+    conclude(&tally, &matrix, started)
 }
 
 /// `cargo xtask matrix --chaos`
 fn chaos(workspace: &Workspace, args: &MatrixArgs, seed: u64, count: u32) -> Result<()> {
     let filter = args.filter.as_deref().map(Filter::parse).transpose()?;
-    let names = match &args.arch {
-        Some(name) => vec![name.clone()],
-        None => Machine::names(workspace)?,
+    let machines = match &args.arch {
+        Some(name) => vec![Machine::load(workspace, name)?],
+        None => Machine::all(workspace)?,
     };
-    let machines = names.iter().map(|name| Machine::load(workspace, name)).collect::<Result<Vec<_>>>()?;
     let scenarios = Scenario::all(workspace)?;
     let mut attempts = Vec::new();
     for machine in &machines {
@@ -141,7 +128,7 @@ fn chaos(workspace: &Workspace, args: &MatrixArgs, seed: u64, count: u32) -> Res
         paint(BOLD, "Result")
     );
     report.finish()?;
-    conclude(&tally)
+    tally.names()
 }
 
 /// The rows that are asked for.
@@ -172,12 +159,7 @@ fn list(matrix: &Matrix, tasks: &[Task]) {
     for task in tasks {
         say!("{}", task.title);
     }
-    for (row, reason) in &matrix.not_applicable {
-        say!("{} {row}: {reason}", paint(YELLOW, "n/a"));
-    }
-    for reason in &matrix.skipped {
-        say!("{} {reason}", paint(YELLOW, "skipped"));
-    }
+    matrix.say_unrun();
 }
 
 /// The kernels of the machines that are needed, by name.
@@ -188,18 +170,6 @@ fn kernels(workspace: &Workspace, machines: &[Machine], tasks: &[Task]) -> Resul
     let kernels =
         machines.iter().map(|machine| Ok((machine.name.clone(), build::kernel(workspace, machine)?)));
     kernels.collect()
-}
-
-/// The names of what failed, and the exit code.
-fn conclude(tally: &Tally) -> Result<()> {
-    if tally.failed.is_empty() {
-        return Ok(());
-    }
-    for name in &tally.failed {
-        say!("  {} {name}", paint(RED, "FAIL"));
-    }
-    let all = tally.passed + tally.failed.len();
-    Err(unexpected(format!("{} of {all} did not end as expected", tally.failed.len())))
 }
 
 /// How often each row went well, of how often.

@@ -13,6 +13,7 @@ use crate::cases::{Case, Outcome};
 use crate::cli::RunArgs;
 use crate::machine::Machine;
 use crate::qemu::plan::{Plan, Planned, works_here};
+use crate::report::{YELLOW, paint, say};
 use crate::scenario::{Kexec, Scenario, Stop, value_name};
 use crate::workspace::Workspace;
 
@@ -31,10 +32,7 @@ pub struct Matrix {
 impl Matrix {
     /// Makes the rows.
     pub fn new(workspace: &Workspace, full: bool) -> Result<Self> {
-        let machines = Machine::names(workspace)?
-            .iter()
-            .map(|name| Machine::load(workspace, name))
-            .collect::<Result<Vec<_>>>()?;
+        let machines = Machine::all(workspace)?;
         let scenarios = Scenario::all(workspace)?;
         let negative = Scenario::negative(workspace)?;
         let mut matrix = Matrix {
@@ -63,6 +61,21 @@ impl Matrix {
             let (row, why) = text.split_once(": ").unwrap_or((text, ""));
             Case::not_run(row, None, Outcome::Skipped, why)
         }))
+    }
+
+    /// Prints what cannot be run here.
+    pub fn say_skipped(&self) {
+        for reason in &self.skipped {
+            say!("{} {reason}", paint(YELLOW, "skipped"));
+        }
+    }
+
+    /// Prints every row that is not run.
+    pub fn say_unrun(&self) {
+        for (row, reason) in &self.not_applicable {
+            say!("{} {row}: {reason}", paint(YELLOW, "n/a"));
+        }
+        self.say_skipped();
     }
 
     /// Keeps the rows of one machine.

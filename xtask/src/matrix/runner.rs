@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::cases::{Case, Outcome};
-use crate::error::{Exit, class_of, environment, one_line};
+use crate::error::{Exit, class_of, environment, one_line, unexpected};
+use crate::matrix::rows::Matrix;
 use crate::qemu::plan::Plan;
 use crate::report::{self, BOLD, DIM, GREEN, RED, paint, say};
 use crate::run::RunResult;
@@ -40,6 +41,32 @@ impl Tally {
         }
         Ok(())
     }
+
+    /// The names of what failed, and the exit code.
+    pub fn names(&self) -> Result<()> {
+        if self.failed.is_empty() {
+            return Ok(());
+        }
+        for name in &self.failed {
+            say!("  {} {name}", paint(RED, "FAIL"));
+        }
+        let all = self.passed + self.failed.len();
+        Err(unexpected(format!("{} of {all} did not end as expected", self.failed.len())))
+    }
+}
+
+/// What it all came to: the figures, the names of what failed, and the exit code.
+pub fn conclude(tally: &Tally, matrix: &Matrix, started: Instant) -> Result<()> {
+    say!(
+        "\n{}: {} as expected, {} not, {} n/a, {} skipped, in {} s",
+        paint(BOLD, "Result"),
+        tally.passed,
+        tally.failed.len(),
+        matrix.not_applicable.len(),
+        matrix.skipped.len(),
+        started.elapsed().as_secs()
+    );
+    tally.names()
 }
 
 /// The line above what comes.

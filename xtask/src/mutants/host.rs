@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::{apply, fresh_copy};
-use crate::error::{Classed, Exit, class_of, one_line, unexpected, usage};
+use crate::error::{Classed, unexpected, usage};
 use crate::qemu::kill::Leash;
-use crate::report::{BOLD, GREEN, RED, paint, say};
+use crate::report::{BOLD, paint, say};
 use crate::workspace::Workspace;
 
 /// How long a test may take, with what it takes to build it: one that only hangs proves nothing.
@@ -46,14 +46,8 @@ impl HostMutant {
 
 /// Every mutant for the host that has `filter` in its name.
 pub fn all(workspace: &Workspace, filter: Option<&str>) -> Result<Vec<HostMutant>> {
-    let folder = workspace.mutants();
-    let entries =
-        std::fs::read_dir(&folder).or_environment(|| format!("cannot list {}", folder.display()))?;
-    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
-    paths.sort();
     let mut all = Vec::new();
-    for patch in paths {
+    for patch in super::patches(workspace)? {
         let shown = workspace.relative(&patch);
         let text = crate::data::text(&patch, shown)?;
         let Some(case) = super::case(&text).and_then(HostCase::parse) else { continue };
@@ -75,14 +69,8 @@ pub fn try_all(workspace: &Workspace, mutants: &[HostMutant]) -> Result<Vec<Stri
         let title = mutant.title();
         say!("{} {title}: {}", paint(BOLD, "--"), mutant.why);
         let control = mutant.case.control(workspace);
-        match control.and_then(|()| mutant.case.attempt(workspace, &mutant.patch)) {
-            Ok(seen) => say!("{} {title}: {seen}", paint(GREEN, "ok")),
-            Err(error) if class_of(&error) == Exit::Environment => return Err(error),
-            Err(error) => {
-                say!("{} {title}: {}", paint(RED, "FAIL"), one_line(&error));
-                bad.push(title);
-            }
-        }
+        let seen = control.and_then(|()| mutant.case.attempt(workspace, &mutant.patch));
+        super::note(title, seen, &mut bad)?;
     }
     Ok(bad)
 }

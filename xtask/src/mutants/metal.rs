@@ -10,7 +10,7 @@ use crate::error::{Exit, class_of, one_line, unexpected, usage};
 use crate::machine::Machine;
 use crate::qemu::Unobserved;
 use crate::qemu::plan::{Plan, Planned};
-use crate::report::{self, BOLD, GREEN, RED, paint, say};
+use crate::report::{self, BOLD, RED, paint, say};
 use crate::run::{self, RunResult};
 use crate::scenario::Scenario;
 use crate::workspace::Workspace;
@@ -228,14 +228,7 @@ pub fn try_all(workspace: &Workspace, rows: &[Row]) -> Result<Vec<String>> {
         } else {
             Err(unexpected("red without the patch, too"))
         };
-        match seen {
-            Ok(seen) => say!("{} {title}: {seen}", paint(GREEN, "ok")),
-            Err(error) if class_of(&error) == Exit::Environment => return Err(error),
-            Err(error) => {
-                say!("{} {title}: {}", paint(RED, "FAIL"), one_line(&error));
-                bad.push(title);
-            }
-        }
+        super::note(title, seen, &mut bad)?;
     }
     Ok(bad)
 }

@@ -11,8 +11,8 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::apply;
-use crate::error::{Classed, Exit, class_of, one_line, unexpected, usage};
-use crate::report::{BOLD, GREEN, RED, paint, say};
+use crate::error::{Classed, unexpected, usage};
+use crate::report::{BOLD, paint, say};
 use crate::simulate::simulator;
 use crate::workspace::Workspace;
 
@@ -109,14 +109,8 @@ pub fn try_all(workspace: &Workspace, mutants: &[SimMutant], hunts: u32) -> Resu
             Some(true) => scratch.attempt(workspace, mutant, hunts),
             _ => Err(unexpected(format!("case {} is red without the patch, too", mutant.case))),
         };
-        match seen {
-            Ok(seen) => say!("{} {title}: {seen}, {} s", paint(GREEN, "ok"), started.elapsed().as_secs()),
-            Err(error) if class_of(&error) == Exit::Environment => return Err(error),
-            Err(error) => {
-                say!("{} {title}: {}", paint(RED, "FAIL"), one_line(&error));
-                bad.push(title);
-            }
-        }
+        let seen = seen.map(|seen| format!("{seen}, {} s", started.elapsed().as_secs()));
+        super::note(title, seen, &mut bad)?;
     }
     Ok(bad)
 }

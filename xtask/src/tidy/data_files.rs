@@ -57,12 +57,7 @@ fn mutant(text: &str, machines: &[Machine], scenarios: &[Scenario]) -> Vec<Strin
     if first.trim().is_empty() || first.contains(": ") {
         wrong.push("the first line does not say what this breaks".into());
     }
-    let field = |name: &str| {
-        head.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(str::trim)
-            .unwrap_or_default()
-    };
+    let field = |name: &str| mutants::field(text, name).unwrap_or_default();
     if let Some(case) = mutants::case(text).and_then(|case| case.strip_prefix("sim:")) {
         wrong.extend(sim::wrong(case, |name| field(name).to_owned()));
         return wrong;

@@ -128,9 +128,9 @@ fn stem(path: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
+/// A line of a patch's header; empty if it has none.
 fn field<'t>(patch: &'t str, name: &str) -> &'t str {
-    let head = patch.lines().take_while(|line| !line.starts_with("diff "));
-    head.filter_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim).next().unwrap_or("")
+    crate::mutants::field(patch, name).unwrap_or_default()
 }
 
 /// Functions that are tests.
