@@ -5,6 +5,7 @@
 //! first kernel's per-CPU areas: the fields up to [`PerCpu::machine_check_entry`] and [`SaveArea`] must
 //! not move between kernels that kexec each other.
 
+use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// System resets that may be nested in one another before one is dropped.
@@ -135,6 +136,16 @@ impl PerCpu {
             machine_check_area: SaveArea::new(),
             nmi_areas: [const { SaveArea::new() }; NMI_LEVELS + NMI_SPARE],
         }
+    }
+}
+
+impl PerCpu {
+    /// The save areas of the system resets that this CPU is handling, the outermost first. One that was never
+    /// returned from counts, until [`hal::nmi::Nmi::unblock`] gives its level back.
+    pub fn resets(&self) -> &[SaveArea] {
+        let first = (&raw const self.nmi_areas) as u64;
+        let taken = self.nmi_next.load(Relaxed).saturating_sub(first) as usize / size_of::<SaveArea>();
+        self.nmi_areas.get(..taken.min(NMI_LEVELS)).unwrap_or(&[])
     }
 }
 

@@ -51,6 +51,7 @@ mod metal {
     use crate::cpu::Msr;
     use crate::ipi::{self, Reason};
     use crate::recovery::{self, Places, Recovery, SavedPc, saved_pc};
+    use crate::percpu::SaveArea;
     use crate::{Port, console, cpu, kexec, percpu, rtas, stack, xics};
     use core::arch::asm;
     use core::sync::atomic::Ordering::Relaxed;
@@ -101,33 +102,45 @@ mod metal {
         cpu::synchronize_instructions(0, asm::LOW_END as u64);
     }
 
-    /// What the context in `registers` had interrupted, if it is interrupt code.
-    fn interrupted(registers: &RegisterSet) -> Option<(u64, u64)> {
+    /// What the context in `registers` had interrupted, if it is interrupt code: the outermost context.
+    ///
+    /// `resets`: save areas of the system resets that are being handled there, the innermost last.
+    fn interrupted(registers: &RegisterSet, resets: &[SaveArea]) -> Option<(u64, u64)> {
         let own = percpu::own();
         if own.interrupt_active.load(Relaxed) != 0 {
             return Some((own.interrupt_pc.load(Relaxed), own.interrupt_r30.load(Relaxed)));
         }
         if registers.resumable() {
-            return None;
+            // Handlers run with RI = 1, from the moment that their frame is complete: this is the context
+            // they interrupted.
+            let (reset, outer) = resets.split_last()?;
+            let frame = frame_of(reset.stack.load(Relaxed).checked_sub(asm::FRAME_SIZE as u64)?)?;
+            return interrupted(frame, outer).or_else(|| Some((frame.pc(), frame.witness())));
         }
         // In exception entry or exit code: r30 is still, or again, what it was.
         let save_area = (&raw const own.trap_save) as u64;
         let pc = match saved_pc(registers.pc(), &places())? {
-            SavedPc::SaveAreaOfR12 if registers.word(index::R12) != save_area => return None,
-            SavedPc::SaveArea | SavedPc::SaveAreaOfR12 => own.trap_save.srr0.load(Relaxed),
-            SavedPc::Frame => {
-                let frame = registers.sp();
-                if !frame.is_multiple_of(16)
-                    || !stack::same(frame, frame.checked_add(asm::FRAME_SIZE as u64 - 1)?)
-                {
+            SavedPc::SaveAreaOfR12 if registers.word(index::R12) != save_area => {
+                let reset = resets.last()?;
+                if core::ptr::from_ref(reset) as u64 != registers.word(index::R12) {
                     return None;
                 }
-                // SAFETY: in the usable part of one stack as a whole, and aligned.
-                unsafe { &*(frame.wrapping_add(asm::FRAME_REGS as u64) as *const RegisterSet) }.pc()
+                reset.srr0.load(Relaxed)
             }
+            SavedPc::SaveArea | SavedPc::SaveAreaOfR12 => own.trap_save.srr0.load(Relaxed),
+            SavedPc::Frame => frame_of(registers.sp())?.pc(),
             SavedPc::Lost => registers.word(index::ORIG_GPR3),
         };
         Some((pc, registers.witness()))
+    }
+
+    /// The registers in the trap frame at `frame`, if a frame can be there.
+    fn frame_of(frame: u64) -> Option<&'static RegisterSet> {
+        if !frame.is_multiple_of(16) || !stack::same(frame, frame.checked_add(asm::FRAME_SIZE as u64 - 1)?) {
+            return None;
+        }
+        // SAFETY: in the usable part of one stack as a whole, and aligned.
+        Some(unsafe { &*(frame.wrapping_add(asm::FRAME_REGS as u64) as *const RegisterSet) })
     }
 
     /// Where the code is that runs with `MSR[RI]` = 0.
@@ -205,7 +218,9 @@ mod metal {
     }
 
     fn system_reset(registers: &mut RegisterSet) {
-        let outer = interrupted(registers);
+        // The last one is this reset's own.
+        let resets = percpu::own().resets();
+        let outer = interrupted(registers, resets.split_last().map_or(&[], |(_, below)| below));
         let mut recovery = Recovery::Resume;
         if !registers.resumable() {
             let interrupt_frame =
@@ -236,7 +251,7 @@ mod metal {
         if let Some(handlers) = HANDLERS.get() {
             (handlers.fault)(
                 &fault,
-                &Snapshot { registers: *registers, interrupted: interrupted(registers) },
+                &Snapshot { registers: *registers, interrupted: interrupted(registers, &[]) },
             );
         }
         let hexadecimal = |value: u64| -> [u8; 16] {

@@ -132,7 +132,7 @@ pub mod slot {
     /// Witness register.
     pub const WITNESS: usize = 12;
     /// Not 0: these registers are not those of the work that was stopped, and the next two words are
-    /// valid. [`IN_HANDLER`]: they are inside an interrupt handler. [`LOST`]: the signal came before the
+    /// valid. [`IN_HANDLER`]: they are inside the handler of an interrupt or an NMI. [`LOST`]: the signal came before the
     /// machine's own trap entry had saved what it interrupted; that is lost, and the next two words are
     /// the nearest place that is known.
     pub const INTERRUPTED: usize = 13;

@@ -33,8 +33,8 @@ pub trait Registers: Clone + Send + Sync + 'static {
 pub struct Snapshot<R> {
     /// The registers at the moment of the trap.
     pub registers: R,
-    /// When the trap hit a maskable-interrupt handler: pc and witness register of the context which
-    /// that handler had interrupted (outermost one). `None` when the trap hit ordinary code.
+    /// When the trap hit the handler of an interrupt, or of an NMI where NMIs nest: pc and witness register of
+    /// the context which that handler had interrupted (outermost one). `None` when the trap hit ordinary code.
     ///
     /// Where the registers are not [`Registers::resumable`] and that pc is lost, it is the place nearest
     /// to it that is known (ppc64: the last branch that the interrupted context took).

@@ -6,7 +6,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use core_panic::stop::Signal;
-use crash_record::layout::header;
+use crash_record::layout::{header, slot};
 use crash_record::names::Rung;
 use hal::clock::Clock;
 use hal::cpu::Cpu;
@@ -87,7 +87,10 @@ pub fn taken(snapshot: &Snapshot<<Port as Platform>::Registers>) -> bool {
 
 fn handle(what: NmiHandler, snapshot: &Snapshot<<Port as Platform>::Registers>) -> bool {
     match what {
-        NmiHandler::Busy => wait_until(|| PANIC.claimed()),
+        NmiHandler::Busy => {
+            let me = PORT.current();
+            wait_until(|| MAYDAY_RECORD.slot(me, slot::OWNER_SIGNALLED_AT) != 0);
+        }
         NmiHandler::Late => wait_until(|| MAYDAY_RECORD.load(header::STOPPED_AT) != 0),
         NmiHandler::Deaf => wait_until(|| false),
         NmiHandler::Poll => {

@@ -151,7 +151,7 @@ pub enum NotifierFault {
 /// What the handler does in which a CPU is when the panic comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NmiHandler {
-    /// `busy`: it goes on for a while after the claim, then it returns.
+    /// `busy`: it goes on for a while after the stop's first signal to this CPU, then it returns.
     Busy,
     /// `poll`: it never returns, and looks for a panic.
     Poll,

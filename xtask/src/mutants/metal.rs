@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::cli::RunArgs;
 use crate::error::{Exit, class_of, one_line, unexpected, usage};
@@ -12,7 +13,7 @@ use crate::qemu::Unobserved;
 use crate::qemu::plan::{Plan, Planned};
 use crate::report::{self, BOLD, RED, paint, say};
 use crate::run::{self, RunResult};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Stop};
 use crate::workspace::Workspace;
 use crate::{build, image_check, verdict};
 
@@ -31,6 +32,8 @@ pub struct Mutant {
     cpus: Option<i64>,
     /// Accelerator, where it is not the one that works.
     accel: Option<String>,
+    /// Stop policy, where it is not the scenario's first.
+    stop: Option<Stop>,
     /// What goes red.
     pub check: String,
     /// The patch.
@@ -62,6 +65,11 @@ impl Mutant {
             let shown = shown.display();
             cpus.parse().map_err(|_| usage(format!("{shown}: `cpus: {cpus}` is not a number")))
         });
+        let stop = value("stop").ok().map(|stop| {
+            let shown = shown.display();
+            Stop::from_str(&stop, false)
+                .map_err(|_| usage(format!("{shown}: `stop: {stop}` is no stop policy")))
+        });
         let machine = value("machine")?;
         let machines = match machine.as_str() {
             "all" => Vec::new(),
@@ -74,6 +82,7 @@ impl Mutant {
             machines,
             cpus: cpus.transpose()?,
             accel: value("accel").ok(),
+            stop: stop.transpose()?,
             check,
             patch: patch.to_path_buf(),
         })
@@ -142,7 +151,8 @@ impl Row<'_> {
         let accel = self.mutant.accel.clone().unwrap_or_else(|| "auto".into());
         // Some have a meaning with one firmware only, which need not be the machine's first.
         let firmware = scenario.firmwares.first().cloned();
-        let args = RunArgs { accel, firmware, cpus: self.mutant.cpus, ..RunArgs::default() };
+        let args =
+            RunArgs { accel, firmware, cpus: self.mutant.cpus, stop: self.mutant.stop, ..RunArgs::default() };
         match Plan::make(self.machine.clone(), scenario, &args)? {
             Planned::Run(plan) => Ok(Some(*plan)),
             Planned::NotApplicable(reason) => Err(unexpected(format!("n/a: {reason}"))),
