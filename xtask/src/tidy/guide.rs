@@ -64,7 +64,7 @@ mod tests {
     /// The guide with what it is asked for.
     fn right(hal: &str) -> String {
         let problems = check(hal, "`Clock`");
-        let wanted = problems[0].split('`').nth(1).unwrap();
+        let wanted = problems.last().unwrap().split('`').nth(1).unwrap();
         format!("`Clock`\n{wanted}\n")
     }
 
