@@ -180,7 +180,7 @@ fn draw(workspace: &Workspace, results: &[RunResult], named: Option<&Path>) -> R
     let Some(last) = results.last() else { return Ok(()) };
     let folder =
         named.map_or_else(|| workspace.relative(last.folder.path()).to_path_buf(), Path::to_path_buf);
-    let mut report = Writing::begin(Some(&folder))?;
+    let mut report = Writing::begin(workspace, Some(&folder))?;
     results.iter().try_for_each(|result| report.add(Case::of(result)))?;
     report.finish()
 }

@@ -18,6 +18,7 @@ use anyhow::Result;
 
 use crate::cli::MatrixArgs;
 use crate::machine::Machine;
+use crate::mutants::named::Named;
 use crate::page::Writing;
 use crate::qemu::Unobserved;
 use crate::random::{Random, parse_seed};
@@ -49,7 +50,8 @@ pub fn command(workspace: &Workspace, args: &MatrixArgs) -> Result<()> {
         return Ok(());
     }
     let started = Instant::now();
-    let mut report = Writing::begin(args.report.as_deref())?;
+    let named = Named::read(workspace)?;
+    let mut report = Writing::begin(workspace, args.report.as_deref())?;
     matrix.unrun().try_for_each(|case| report.add(case))?;
     let kernels = kernels(workspace, &matrix.machines, &tasks)?;
     if let Some(seed) = seed {
@@ -76,7 +78,7 @@ pub fn command(workspace: &Workspace, args: &MatrixArgs) -> Result<()> {
         say!("\n{}", counts.summary().trim_end());
     }
     report.finish()?;
-    conclude(&tally, &matrix, started)
+    conclude(&tally, &matrix, &named, started)
 }
 
 /// `cargo xtask matrix --chaos`
@@ -113,7 +115,7 @@ fn chaos(workspace: &Workspace, args: &MatrixArgs, seed: u64, count: u32) -> Res
         return Ok(());
     }
     let started = Instant::now();
-    let mut report = Writing::begin(args.report.as_deref())?;
+    let mut report = Writing::begin(workspace, args.report.as_deref())?;
     let kernels = kernels(workspace, &machines, &tasks)?;
     say!("{} {seed}: {} random runs", paint(BOLD, "Seed"), tasks.len());
     let run = |task: &Task| {

@@ -172,9 +172,35 @@ function overview(query) {
     mapPlace,
     el("h2", { id: "cases-title", tabindex: "-1" }, "Cases"),
     listPlace,
+    unnamed(),
   ];
   redraw();
   return page;
+}
+
+/** Scenarios of this report that nothing is known to turn red. */
+function unnamed() {
+  const { named, unnamed: list } = index.mutants;
+  const all = named + list.length;
+  if (!all) return null;
+  return el(
+    "section",
+    { class: "unnamed", "aria-labelledby": "unnamed-title" },
+    el("h2", { id: "unnamed-title" }, "Scenarios that no mutant turns red"),
+    el(
+      "p",
+      {},
+      list.length ? `${list.length} of ${all}` : `None of ${all}`,
+      ", each machine's counted, as the headers of the patches in mutants/ name them when this page is made. That is a claim: ",
+      el("code", {}, "cargo xtask mutants --metal"),
+      " breaks the tree with each patch and looks.",
+    ),
+    el(
+      "ul",
+      {},
+      index.mutants.unnamed.map(([machine, scenario]) => el("li", {}, `${machine}/${scenario}`)),
+    ),
+  );
 }
 
 /** What differs from an earlier report. */
