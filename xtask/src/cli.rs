@@ -172,8 +172,12 @@ pub struct MatrixArgs {
     /// Every scenario with every value of every axis, which takes much longer
     #[arg(long)]
     pub full: bool,
+    /// Measure first what the same emulator takes for a kernel that ends at once, then run one row at a time, and say how
+    /// many times that it takes
+    #[arg(long, conflicts_with = "jobs")]
+    pub floor: bool,
     /// Instead of the rows, this many runs on each machine to which something is done at random moments
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["shard", "repeat", "full"])]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["shard", "repeat", "full", "floor"])]
     pub chaos: Option<u32>,
     /// Write the report into this folder
     #[arg(long, value_name = "DIR")]

@@ -1,11 +1,13 @@
 //! `cargo xtask matrix`: every way to die, on every machine.
 //!
 //! * [`rows`] makes the rows from the data, [`filter`] and [`order`] say which of them run, and in which order;
+//! * [`floor`] measures what a run takes at least,
 //! * [`chaos`] makes random runs instead;
 //! * [`runner`] runs many at once; `cargo xtask test` does the same between its other stages.
 
 pub mod chaos;
 pub mod filter;
+pub mod floor;
 pub mod order;
 pub mod rows;
 pub mod runner;
@@ -16,6 +18,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::cases::Times;
 use crate::cli::MatrixArgs;
 use crate::machine::Machine;
 use crate::mutants::named::Named;
@@ -28,6 +31,7 @@ use crate::suite::nothing_matches;
 use crate::workspace::Workspace;
 use crate::{build, run, setup};
 use filter::Filter;
+use floor::Floors;
 use rows::Matrix;
 use runner::{Tally, Task, conclude, run_all};
 
@@ -57,6 +61,13 @@ pub fn command(workspace: &Workspace, args: &MatrixArgs) -> Result<()> {
     if let Some(seed) = seed {
         say!("{} {seed}: the order of the rows", paint(BOLD, "Seed"));
     }
+    let floors = match args.floor {
+        true => Floors::measure(workspace, &tasks, &kernels)?,
+        false => Floors::default(),
+    };
+    // What others take beside a run is nothing of its own.
+    let jobs = if args.floor { Some(1) } else { args.jobs };
+    let mut cases = Vec::new();
     let run = |task: &Task| {
         run::run(workspace, task.plan, &kernels[&task.plan.machine.name], false, &mut Unobserved)
     };
@@ -70,12 +81,19 @@ pub fn command(workspace: &Workspace, args: &MatrixArgs) -> Result<()> {
             random.shuffle(&mut tasks);
         }
         let before = tally.failed.len();
-        run_all(&tasks, args.jobs, &run, &mut tally, |task, result| report.add(task.case(result)))?;
+        run_all(&tasks, jobs, &run, &mut tally, |task, result| {
+            let case = floors.note(task.case(result), task.plan);
+            cases.extend(args.floor.then(|| case.clone()));
+            report.add(case)
+        })?;
         counts.add(&tasks, &tally.failed[before..]);
     }
     matrix.say_skipped();
     if args.repeat > 1 {
         say!("\n{}", counts.summary().trim_end());
+    }
+    for times in Times::of(&cases) {
+        say!("{} {}", paint(BOLD, "Floor"), times.words());
     }
     report.finish()?;
     conclude(&tally, &matrix, &named, started)

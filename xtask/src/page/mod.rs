@@ -23,7 +23,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::cases::{Case, Comparison, Outcome};
+use crate::cases::{Case, Comparison, Outcome, Times};
 use crate::error::Classed;
 use crate::mutants::named::Named;
 use crate::report::toned;
@@ -104,6 +104,7 @@ fn with_script(
         "summaries": summaries,
         "pack": PACK,
         "mutants": coverage,
+        "times": Times::of(cases),
         "warnings": warnings,
         "comparison": earlier.map(|earlier| earlier.comparison),
         "compared": earlier.map(|earlier| &earlier.shown),

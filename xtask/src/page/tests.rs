@@ -142,6 +142,11 @@ fn first_page(page: &mut Use) {
     // What has no meaning has a cell in each column.
     page.is("a cell for each", "document.querySelectorAll('.map a.cell').length", 8);
     page.is(
+        "wall time beside its floor",
+        "[...document.querySelectorAll('.times tbody tr')].map((one) => one.textContent).join(' ')",
+        "m21.23 s0.62 s2.00 n21.23 s0.62 s2.00",
+    );
+    page.is(
         "what no mutant names is listed",
         "[...document.querySelectorAll('.unnamed li')].map((one) => one.textContent).join(' ')",
         "n/alpha n/beta",

@@ -2,6 +2,7 @@
 //! run (deadline, silence, and the guest's own `hold`), and everything is written to files as it
 //! comes, so that a run that hangs has left its traces.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -161,7 +162,8 @@ impl<'a> Session<'a> {
                 }
                 Ok(input) => self.take(input),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(20)),
+                // Nothing comes any more: it is about to exit.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(1)),
             }
             self.act_on_due();
             if let Some(event) = self.hold_due.take() {
@@ -434,12 +436,28 @@ impl<'a> Session<'a> {
 
     /// Sends a command and waits for its answer, while console and events go on being taken.
     pub(super) fn ask(&mut self, command: &str, arguments: Value) -> Result<Value> {
-        let id = self.qmp.send(command, arguments).or_environment(|| format!("QMP {command}"))?;
+        Ok(self.ask_all(&[(command, arguments)])?.pop().unwrap_or_default())
+    }
+
+    /// The same for several, which the emulator does in their order: on a busy host each wait for an answer takes longer
+    /// than what is asked. The first objection is the error; what was sent behind it is done all the same.
+    pub(super) fn ask_all(&mut self, commands: &[(&str, Value)]) -> Result<Vec<Value>> {
+        let mut waiting = VecDeque::new();
+        for (command, arguments) in commands {
+            let id = self.qmp.send(command, arguments.clone());
+            waiting.push_back((id.or_environment(|| format!("QMP {command}"))?, *command));
+        }
+        let mut answers = Vec::new();
         let until = Instant::now() + ANSWER_LIMIT;
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
+        while let Some(&(id, command)) = waiting.front() {
+            let Some(left) = until.checked_duration_since(Instant::now()) else {
+                let limit = ANSWER_LIMIT.as_secs();
+                return Err(environment(format!("QMP {command}: no answer within {limit} s")));
+            };
             match self.inputs.recv_timeout(left.min(Duration::from_millis(50))) {
                 Ok(Input::Qmp(Message::Answer { id: answered, result })) if answered == id => {
-                    return result.map_err(|error| environment(format!("QMP {command}: {error}")));
+                    answers.push(result.map_err(|error| environment(format!("QMP {command}: {error}")))?);
+                    waiting.pop_front();
                 }
                 Ok(input) => self.take(input),
                 Err(_) => {
@@ -449,7 +467,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        Err(environment(format!("QMP {command}: no answer within {} s", ANSWER_LIMIT.as_secs())))
+        Ok(answers)
     }
 
     /// Lets the guest run for a moment.
