@@ -172,8 +172,8 @@ pub struct MatrixArgs {
     /// Every scenario with every value of every axis, which takes much longer
     #[arg(long)]
     pub full: bool,
-    /// Measure first what the same emulator takes for a kernel that ends at once, then run one row at a time, and say how
-    /// many times that it takes
+    /// Run one row at a time, before each the same emulator with a kernel that ends at once, and say how many times that
+    /// a row takes
     #[arg(long, conflicts_with = "jobs")]
     pub floor: bool,
     /// Instead of the rows, this many runs on each machine to which something is done at random moments

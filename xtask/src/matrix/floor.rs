@@ -3,67 +3,58 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
-use super::runner::{Task, heading};
-use crate::cases::Case;
 use crate::error::{unexpected, usage};
 use crate::machine::Ending;
 use crate::qemu::folder::Folder;
 use crate::qemu::inspect::Target;
 use crate::qemu::plan::{self, Plan};
 use crate::qemu::{Ended, Unobserved, session};
-use crate::report::say;
 use crate::workspace::Workspace;
 
-/// Runs of each, of which the median counts.
+/// Runs of which the median counts: the latest.
 const RUNS: usize = 3;
 
 /// What makes the kernel end at once, and how the machine then has to end.
 const COMMAND_LINE: &str = "run.end=boot";
 const ENDING: &str = "poweroff";
 
-/// Wall time in ms, by what it depends on.
-#[derive(Default)]
-pub struct Floors(BTreeMap<String, u64>);
+/// Measures floors, each by what it depends on.
+pub struct Floors<'a> {
+    workspace: &'a Workspace,
+    kernels: &'a BTreeMap<String, PathBuf>,
+    /// Wall times in ms, the latest last.
+    seen: Mutex<BTreeMap<String, Vec<u64>>>,
+}
 
-impl Floors {
-    /// Measures what the tasks need, one run at a time.
-    pub fn measure(
-        workspace: &Workspace,
-        tasks: &[Task],
-        kernels: &BTreeMap<String, PathBuf>,
-    ) -> Result<Self> {
-        let mut floors = Floors::default();
-        for task in tasks {
-            let place = place(task.plan);
-            if floors.0.contains_key(&place) {
-                continue;
-            }
-            if floors.0.is_empty() {
-                heading("the floor: a kernel that ends at once");
-            }
-            let plan = at_once(task.plan)?;
-            let kernel = &kernels[&plan.machine.name];
-            let mut times = Vec::new();
-            for _ in 0..RUNS {
-                times.push(run(workspace, &plan, kernel)?);
-            }
-            times.sort_unstable();
-            say!("  {place}: {} ms, the median of {times:?}", times[RUNS / 2]);
-            floors.0.insert(place, times[RUNS / 2]);
-        }
-        Ok(floors)
+impl<'a> Floors<'a> {
+    /// None yet.
+    pub fn new(workspace: &'a Workspace, kernels: &'a BTreeMap<String, PathBuf>) -> Self {
+        Floors { workspace, kernels, seen: Mutex::default() }
     }
 
-    /// Writes it beside what a case took.
-    pub fn note(&self, mut case: Case, plan: &Plan) -> Case {
-        if let Some(run) = &mut case.run {
-            run.floor_ms = self.0.get(&place(plan)).copied();
+    /// The floor of a run that begins right afterwards, ms. What else this host does changes all the time, so each run
+    /// has a floor run of its own right before it.
+    pub fn beside(&self, plan: &Plan) -> Result<u64> {
+        let at_once = at_once(plan)?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = seen.entry(place(plan)).or_default();
+        times.push(run(self.workspace, &at_once, &self.kernels[&plan.machine.name])?);
+        while times.len() < RUNS {
+            times.push(run(self.workspace, &at_once, &self.kernels[&plan.machine.name])?);
         }
-        case
+        Ok(latest(times))
     }
+}
+
+/// The median of the latest ones.
+fn latest(times: &[u64]) -> u64 {
+    let mut latest = times[times.len().saturating_sub(RUNS)..].to_vec();
+    latest.sort_unstable();
+    latest[latest.len() / 2]
 }
 
 /// What it depends on.
@@ -131,6 +122,12 @@ mod tests {
             let arguments = floor.machine_arguments(Path::new("/k"), Path::new("/r"), 1);
             assert!(!arguments.iter().any(|word| word.contains("/r")), "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn the_latest_count() {
+        assert_eq!(latest(&[900, 900, 900, 30, 10, 20]), 20);
+        assert_eq!(latest(&[5, 1, 3]), 3);
     }
 
     #[test]

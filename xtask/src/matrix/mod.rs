@@ -61,15 +61,18 @@ pub fn command(workspace: &Workspace, args: &MatrixArgs) -> Result<()> {
     if let Some(seed) = seed {
         say!("{} {seed}: the order of the rows", paint(BOLD, "Seed"));
     }
-    let floors = match args.floor {
-        true => Floors::measure(workspace, &tasks, &kernels)?,
-        false => Floors::default(),
-    };
+    let floors = args.floor.then(|| Floors::new(workspace, &kernels));
     // What others take beside a run is nothing of its own.
     let jobs = if args.floor { Some(1) } else { args.jobs };
     let mut cases = Vec::new();
     let run = |task: &Task| {
-        run::run(workspace, task.plan, &kernels[&task.plan.machine.name], false, &mut Unobserved)
+        let floor = floors.as_ref().map(|floors| floors.beside(task.plan)).transpose()?;
+        let kernel = &kernels[&task.plan.machine.name];
+        let mut result = run::run(workspace, task.plan, kernel, false, &mut Unobserved)?;
+        if let Some(run) = &mut result.case.run {
+            run.floor_ms = floor;
+        }
+        Ok(result)
     };
     let mut tally = Tally::default();
     let mut counts = Counts::default();
@@ -82,7 +85,7 @@ pub fn command(workspace: &Workspace, args: &MatrixArgs) -> Result<()> {
         }
         let before = tally.failed.len();
         run_all(&tasks, jobs, &run, &mut tally, |task, result| {
-            let case = floors.note(task.case(result), task.plan);
+            let case = task.case(result);
             cases.extend(args.floor.then(|| case.clone()));
             report.add(case)
         })?;
