@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::session::Session;
 use crate::error::{Classed, unexpected};
 use crate::machine::{Machine, Registers};
-use crate::scenario::Expect;
+use crate::scenario::{Damage, Expect};
 use crate::symbols::Symbols;
 use crate::verdict::cpus;
 
@@ -58,6 +58,8 @@ pub struct Target {
     panic_stacks: Option<Piece>,
     firmware: Option<Piece>,
     stored: Option<Piece>,
+    /// What the inputs damage, by their number.
+    damages: Vec<Option<Damage>>,
     /// CPUs that are to park in the end, whatever the owner made of them.
     late: Vec<usize>,
     park: Option<(Range<u64>, Registers)>,
@@ -79,6 +81,7 @@ impl Target {
             registers: Some(machine.registers.clone()),
             record: piece(RECORD, layout::RECORD_BYTES),
             outside: piece(OUTSIDE, layout::MAX_SLOTS * 4),
+            damages: Vec::new(),
             late: Vec::new(),
             stored: piece(STORED, layout::MAX_SLOTS * 8),
             firmware: piece(FIRMWARE, FirmwareState::WORDS * 8),
@@ -92,6 +95,17 @@ impl Target {
         let parked = expect.own_state.iter().filter(|(_, state)| *state == CpuState::Parked.name());
         self.late = parked.filter_map(|(cpu, _)| cpu.parse().ok()).collect();
         self
+    }
+
+    /// With what the inputs damage.
+    pub fn damaged_by(mut self, damages: Vec<Option<Damage>>) -> Self {
+        self.damages = damages;
+        self
+    }
+
+    /// What this input damages.
+    pub(super) fn damage(&self, input: usize) -> Option<&Damage> {
+        self.damages.get(input)?.as_ref()
     }
 
     /// Where a CPU's stack lies, from its saved stack pointer up.

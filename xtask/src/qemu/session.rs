@@ -165,7 +165,7 @@ impl<'a> Session<'a> {
                 // Nothing comes any more: it is about to exit.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(1)),
             }
-            self.act_on_due();
+            self.act_on_due(target);
             if let Some(event) = self.hold_due.take() {
                 self.hold(target, &event);
             }
@@ -303,7 +303,7 @@ impl<'a> Session<'a> {
             if self.given[number].fate != Fate::Waits || !event.is(&input.after) {
                 continue;
             }
-            if input.delay_us > 0 || input.derail.is_some() {
+            if input.delay_us > 0 || input.derail.is_some() || input.corrupt.is_some() {
                 if self.due.iter().all(|(_, due)| *due != number) {
                     self.due.push((Instant::now() + Duration::from_micros(input.delay_us), number));
                 }
@@ -345,11 +345,11 @@ impl<'a> Session<'a> {
     }
 
     /// Does what has become due.
-    fn act_on_due(&mut self) {
+    fn act_on_due(&mut self, target: &Target) {
         let now = Instant::now();
         while let Some(place) = self.due.iter().position(|(due, _)| *due <= now) {
             let (_, number) = self.due.swap_remove(place);
-            self.act_at_rest(number);
+            self.act_at_rest(target, number);
         }
     }
 
@@ -363,7 +363,7 @@ impl<'a> Session<'a> {
 
     /// Does what an input says while the machine stands still, if it is not too late by then: what the guest had
     /// printed before it stood still has been taken when that is answered.
-    fn act_at_rest(&mut self, number: usize) {
+    fn act_at_rest(&mut self, target: &Target, number: usize) {
         let input = &self.plan.scenario.input[number];
         self.holding = true;
         if let Err(error) = self.ask("stop", Value::Null) {
@@ -373,13 +373,12 @@ impl<'a> Session<'a> {
         } else if let Some(cpu) = input.derail {
             self.observer.note(self.started.elapsed(), &format!("derailing CPU {cpu}"));
             let register = self.plan.machine.registers.debugger_pc;
-            self.given[number].fate = match &mut self.debugger {
-                None => Fate::Refused("there is no debugger".into()),
-                Some(debugger) => match debugger.write_register(cpu, register, [0; 8]) {
-                    Ok(()) => Fate::Given,
-                    Err(error) => Fate::Refused(crate::error::one_line(&error)),
-                },
-            };
+            self.given[number].fate = self.debug(|debugger| debugger.write_register(cpu, register, [0; 8]));
+        } else if let Some(damage) = target.damage(number) {
+            let (bytes, at) = (damage.bytes.len(), damage.physical);
+            let words = format!("writing over {bytes} bytes at {at:#x}");
+            self.observer.note(self.started.elapsed(), &words);
+            self.given[number].fate = self.debug(|debugger| debugger.write_memory(at, &damage.bytes));
         } else {
             self.act(number);
         }
@@ -387,6 +386,15 @@ impl<'a> Session<'a> {
         let _ = self.ask("cont", Value::Null);
         self.holding = false;
         self.last_sound = Instant::now();
+    }
+
+    /// Has the debugger do something to the machine, which stands still.
+    fn debug(&mut self, what: impl FnOnce(&mut Debugger) -> Result<()>) -> Fate {
+        match self.debugger.as_mut().map(what) {
+            None => Fate::Refused("there is no debugger".into()),
+            Some(Ok(())) => Fate::Given,
+            Some(Err(error)) => Fate::Refused(crate::error::one_line(&error)),
+        }
     }
 
     /// The guest holds still and says so: look at it from outside, then let it go on.
