@@ -69,8 +69,8 @@ pub fn conclude(tally: &Tally, matrix: &Matrix, named: &Named, started: Instant)
         matrix.skipped.len(),
         started.elapsed().as_secs()
     );
-    if !matrix.plans.is_empty() {
-        say!("{}", coverage.words());
+    if let Some(words) = coverage.words() {
+        say!("{words}");
     }
     tally.names()
 }

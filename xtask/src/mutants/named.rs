@@ -43,21 +43,24 @@ impl Named {
 }
 
 impl Coverage {
-    /// For people, without an end of line.
-    pub fn words(&self) -> String {
+    /// For people, without an end of line; nothing if there was no scenario.
+    pub fn words(&self) -> Option<String> {
         let all = self.named + self.unnamed.len();
         let title = paint(BOLD, "Mutants");
-        if self.unnamed.is_empty() {
-            return format!(
-                "{title}: each of {all} scenarios is one that a header in mutants/ says to go red"
-            );
-        }
         let names = self.unnamed.iter().map(|(machine, scenario)| format!("{machine}/{scenario}"));
         let names = names.collect::<Vec<_>>().join(", ");
-        let many = paint(YELLOW, self.unnamed.len());
-        format!(
-            "{title}: {many} of {all} scenarios are named by no header in mutants/, so nothing has turned them red: {names}"
-        )
+        match self.unnamed.len() {
+            _ if all == 0 => None,
+            0 => Some(format!(
+                "{title}: a header in mutants/ names each of these scenarios on its machine, {all} pairs"
+            )),
+            many => {
+                let many = paint(YELLOW, many);
+                Some(format!(
+                    "{title}: no header in mutants/ names {many} of {all} pairs of machine and scenario, so nothing has turned them red: {names}"
+                ))
+            }
+        }
     }
 }
 
@@ -81,14 +84,16 @@ mod tests {
         let coverage = named.coverage(rows.into_iter());
         let pair = |machine: &str, scenario: &str| (machine.to_owned(), scenario.to_owned());
         assert_eq!(coverage, Coverage { named: 1, unnamed: vec![pair("n", "alpha"), pair("n", "beta")] });
-        let words = anstream::adapter::strip_str(&coverage.words()).to_string();
-        assert!(words.starts_with("Mutants: 2 of 3 scenarios are named by no header"), "{words}");
-        assert!(words.ends_with(": n/alpha, n/beta"), "{words}");
-        let words = named.coverage([("m", "alpha")].into_iter()).words();
-        assert!(
-            words.ends_with("each of 1 scenarios is one that a header in mutants/ says to go red"),
-            "{words}"
-        );
+        let words = |rows: &[(&'static str, &'static str)]| {
+            let words = named.coverage(rows.iter().copied()).words()?;
+            Some(anstream::adapter::strip_str(&words).to_string())
+        };
+        let some = words(&rows).unwrap();
+        assert!(some.starts_with("Mutants: no header in mutants/ names 2 of 3 pairs"), "{some}");
+        assert!(some.ends_with(": n/alpha, n/beta"), "{some}");
+        let none = words(&rows[..1]).unwrap();
+        assert!(none.ends_with("names each of these scenarios on its machine, 1 pairs"), "{none}");
+        assert_eq!(words(&rows[4..]), None);
     }
 
     #[test]
