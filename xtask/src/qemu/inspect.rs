@@ -262,7 +262,7 @@ impl Inspection {
             session.let_run(BETWEEN);
             first = look(session, target, &format!("hold{number}"))?;
         }
-        let (owner_at, stacks, panic_stacks) = follow(session, target, &first, number)?;
+        let Followed { owner_at, stacks, panic_stacks } = follow(session, target, &first, number)?;
         let record = first.record.as_deref().and_then(|record| RecordView::parse(record).ok());
         let big_endian = record.is_some_and(|record| record.big_endian());
         let of_words = |bytes: &Vec<u8>| words(bytes, big_endian).collect();
@@ -312,17 +312,20 @@ fn flag(outside: Option<&[u8]>, cpu: usize, big_endian: bool) -> Option<bool> {
     Some(if big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) } == 1)
 }
 
-/// What the first look leads to: where the owner executes, the stacks of stopped CPUs, and how far panic stacks were used.
-fn follow(
-    session: &mut Session,
-    target: &Target,
-    look: &Look,
-    number: usize,
-) -> Result<(Option<u64>, BTreeMap<usize, Vec<Vec<u8>>>, Vec<StackUse>)> {
-    let (mut stacks, mut panic_stacks) = (BTreeMap::<usize, Vec<Vec<u8>>>::new(), Vec::new());
-    let Some(Ok(record)) = look.record.as_deref().map(RecordView::parse) else {
-        return Ok((None, stacks, panic_stacks));
-    };
+/// What the first look leads to.
+#[derive(Default)]
+struct Followed {
+    /// Where the owner executes.
+    owner_at: Option<u64>,
+    /// The stacks of stopped CPUs.
+    stacks: BTreeMap<usize, Vec<Vec<u8>>>,
+    /// How far panic stacks were used.
+    panic_stacks: Vec<StackUse>,
+}
+
+fn follow(session: &mut Session, target: &Target, look: &Look, number: usize) -> Result<Followed> {
+    let mut found = Followed::default();
+    let Some(Ok(record)) = look.record.as_deref().map(RecordView::parse) else { return Ok(found) };
     let outside = outside_of(target, look, &record, number);
     let panics = panics_of(target, look, &record, number);
     let mut commands: Vec<_> = outside.iter().map(|stack| stack.save.command(session)).collect();
@@ -330,18 +333,18 @@ fn follow(
     commands.extend(translation(target, look, &record));
     let answers = session.ask_all(&commands)?;
     for stack in &outside {
-        stacks.entry(stack.cpu).or_default().push(stack.save.bytes(session)?);
+        found.stacks.entry(stack.cpu).or_default().push(stack.save.bytes(session)?);
     }
     for (cpu, size, save) in &panics {
         let used = used(&save.bytes(session)?);
-        panic_stacks.extend((used > 0).then_some(StackUse { cpu: *cpu, used, size: *size }));
+        found.panic_stacks.extend((used > 0).then_some(StackUse { cpu: *cpu, used, size: *size }));
     }
     let translated = commands.len() > outside.len() + panics.len();
-    let owner_at = answers.last().filter(|_| translated).and_then(|answer| physical_in(answer.as_str()?));
+    found.owner_at = answers.last().filter(|_| translated).and_then(|answer| physical_in(answer.as_str()?));
     // A handler may have a stack of its own, with the pointer to the other one somewhere on it.
     let mut more = Vec::new();
     for cpu in outside.iter().filter(|stack| stack.handler).map(|stack| stack.cpu) {
-        let own = stacks.get(&cpu).into_iter().flatten();
+        let own = found.stacks.get(&cpu).into_iter().flatten();
         let known: Vec<u64> = own.flat_map(|stack| words(stack, record.big_endian())).collect();
         let pieces = target.pointers(&known).into_iter().filter_map(|pointer| target.stack(pointer));
         more.extend(
@@ -351,9 +354,9 @@ fn follow(
     let commands: Vec<_> = more.iter().map(|(_, save)| save.command(session)).collect();
     session.ask_all(&commands)?;
     for (cpu, save) in &more {
-        stacks.entry(*cpu).or_default().push(save.bytes(session)?);
+        found.stacks.entry(*cpu).or_default().push(save.bytes(session)?);
     }
-    Ok((owner_at, stacks, panic_stacks))
+    Ok(found)
 }
 
 /// The stack of a parked CPU that was out of the load's section, from its saved stack pointer up.
@@ -389,7 +392,7 @@ fn panics_of(target: &Target, look: &Look, record: &RecordView, number: usize) -
         let there = range[0] != 0 && size <= MOST_STACK;
         let piece = Piece { physical: range[0].wrapping_add(*shift), bytes: size as usize };
         let file = format!("hold{number}-panic-stack{}-{}.bin", place / 2, place % 2);
-        there.then(|| (place / 2, size, Save { piece, file }))
+        there.then_some((place / 2, size, Save { piece, file }))
     };
     table.chunks_exact(2).enumerate().filter_map(stack).collect()
 }
