@@ -6,6 +6,7 @@
 //! | `run.nonce` | up to 16 hex digits | 0 | tells this run from every other |
 //! | `run.hold` | ms, 0 to 600000 | 0 | how long the last kernel waits to be looked at, or for a typed `g` |
 //! | `run.listen` | ms, 0 to 600000 | 0 | the console interrupts, and the panic waits for a typed byte; how long the capture kernel waits for a typed `z`, with interrupts on |
+//! | `run.end` | `boot` | no | turns the machine off as soon as this line is read: what a run takes at least |
 //! | `test.panic` | see [`Trigger`] | `rust` | how the panic comes about |
 //! | `test.cpu` | 0 to 15 | 0 | on which CPU |
 //! | `test.delay` | ms, 0 to 60000 | 20 | after how much load |
@@ -188,6 +189,8 @@ pub struct Options {
     pub hold_ms: u64,
     /// `run.listen`, ms.
     pub listen_ms: u64,
+    /// `run.end=boot`.
+    pub end_at_boot: bool,
     /// `test.panic`.
     pub trigger: Trigger,
     /// `test.cpu`.
@@ -233,6 +236,7 @@ impl Default for Options {
             nonce: 0,
             hold_ms: 0,
             listen_ms: 0,
+            end_at_boot: false,
             trigger: Trigger::Rust,
             cpu: 0,
             delay_ms: 20,
@@ -319,6 +323,8 @@ impl Options {
             "run.nonce" => self.nonce = hex(value)?,
             "run.hold" => self.hold_ms = number(value, 600_000, "a number of ms up to 600000")?,
             "run.listen" => self.listen_ms = number(value, 600_000, "a number of ms up to 600000")?,
+            "run.end" if value == "boot" => self.end_at_boot = true,
+            "run.end" => return Err(ConfigError::Expected("boot")),
             "test.panic" => {
                 let expected = "rust, null, wild, undefined, trap, stack-overflow, write-text, \
                                 exec-data, display, nmi, console, all, early or none";
@@ -460,7 +466,7 @@ mod tests {
 
     #[test]
     fn takes_every_key() {
-        let line = "panic.kexec=post run.nonce=00ff run.hold=5000 test.panic=stack-overflow test.cpu=2 \
+        let line = "panic.kexec=post run.nonce=00ff run.hold=5000 run.end=boot test.panic=stack-overflow test.cpu=2 \
                     test.delay=1 test.spin=3 test.notifier=inform:panic test.notifier=pre-reboot:null \
                     test.nmi=1:late test.step=stop:hang test.image=none test.hammer=enter test.section=250 \
                     test.store=5 test.role=3:off/0/10/end test.bench=lock capture.record=0x1000,0xf000";
@@ -477,6 +483,7 @@ mod tests {
         assert_eq!((options.hammer, options.section_us), (Some(Ask::Enter), 250));
         assert_eq!((options.store, options.bench), (5, true));
         assert_eq!(options.roles.iter().position(Option::is_some), Some(3));
+        assert!(options.end_at_boot);
         assert_eq!((options.no_image, options.capture), (true, Some((0x1000, 0xf000))));
     }
 
@@ -499,13 +506,14 @@ mod tests {
 
     #[test]
     fn complains_by_name_and_goes_on() {
-        let line = "run.nonce=xyz quiet =1 test.cpu=99 panic.stop=politely test.panick=rust test.hold=3 \
+        let line = "run.nonce=xyz run.end=now quiet =1 test.cpu=99 panic.stop=politely test.panick=rust test.hold=3 \
                     test.notifier=inform test.delay=+1 capture.record=12,13 test.panic=null";
         let (options, complaints) = parse(line);
         assert_eq!(
             complaints,
             [
                 "run.nonce: expected up to 16 hexadecimal digits",
+                "run.end: expected boot",
                 "quiet: expected key=value",
                 "=1: expected key=value",
                 "test.cpu: expected a CPU number up to 15",

@@ -193,8 +193,12 @@ pub struct MatrixArgs {
     /// Every scenario with every value of every axis, which takes much longer
     #[arg(long)]
     pub full: bool,
+    /// Run one row at a time, before each the same emulator with a kernel that ends at once, and say how many times that
+    /// a row takes
+    #[arg(long, conflicts_with = "jobs")]
+    pub floor: bool,
     /// Instead of the rows, this many runs on each machine to which something is done at random moments
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["shard", "repeat", "full"])]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["shard", "repeat", "full", "floor"])]
     pub chaos: Option<u32>,
     /// Write the report into this folder
     #[arg(long, value_name = "DIR")]

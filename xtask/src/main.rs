@@ -78,7 +78,7 @@ fn dispatch(workspace: &Workspace, command: &Command) -> anyhow::Result<()> {
         Command::Experiment(command) => experiment::command(workspace, command),
         Command::NewArch(args) => new_arch::command(workspace, args),
         Command::Conformance(args) => conformance::command(workspace, args),
-        Command::Report(args) => page::command(args),
+        Command::Report(args) => page::command(workspace, args),
         Command::Mutants(args) => mutants::command(workspace, args),
     }
 }

@@ -52,7 +52,8 @@ pub fn run(
     let built = stamp(kernel);
     let symbols = Symbols::read(kernel)?;
     let explained = explain::of_run(workspace, plan)?;
-    let target = Target::find(&symbols, &plan.machine).awaiting(&plan.expect);
+    let damages = Scenario::damages(workspace, plan, &symbols)?;
+    let target = Target::find(&symbols, &plan.machine).awaiting(&plan.expect).damaged_by(damages);
     let folder = Folder::create(workspace, &plan.machine.name, &plan.scenario.name, nonce)?;
     let paste_line = plan.paste_line(kernel, folder.path(), nonce);
     folder.write("qemu.txt", &format!("{paste_line}\n"))?;
@@ -184,7 +185,7 @@ fn draw(workspace: &Workspace, results: &[RunResult], named: Option<&Path>) -> R
     let Some(last) = results.last() else { return Ok(()) };
     let folder =
         named.map_or_else(|| workspace.relative(last.folder.path()).to_path_buf(), Path::to_path_buf);
-    let mut report = Writing::begin(Some(&folder))?;
+    let mut report = Writing::begin(workspace, Some(&folder))?;
     results.iter().try_for_each(|result| report.add(Case::of(result)))?;
     report.finish()
 }

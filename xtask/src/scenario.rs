@@ -2,6 +2,7 @@
 //! `scenarios/<name>.toml`. No scenario is named in this program.
 
 mod check;
+mod corrupt;
 mod rows;
 mod tier;
 
@@ -18,6 +19,7 @@ use crate::store::Before;
 use crate::verdict;
 use crate::workspace::Workspace;
 use check::Mistake;
+pub use corrupt::{Corrupt, Damage};
 pub use rows::{OnMachine, ROWS, Staging};
 pub use tier::Column;
 
@@ -199,6 +201,10 @@ pub struct Input {
     /// Not done any more once the first kernel has left.
     #[serde(default)]
     pub derail: Option<u32>,
+    /// Memory that the emulator's debugger writes over. Not done any more once the first kernel has left, but for what
+    /// waits for an event of the capture kernel.
+    #[serde(default)]
+    pub corrupt: Option<Corrupt>,
     /// µs of wall time between the event and the action.
     #[serde(default)]
     pub delay_us: u64,
@@ -505,8 +511,13 @@ impl Scenario {
         }
         for input in scenario.input.iter().chain(scenario.on.values().flat_map(|on| &on.input)) {
             let ways = [&input.send, &input.qmp, &input.monitor].map(Option::is_some);
-            if ways.into_iter().chain([input.derail.is_some()]).filter(|way| *way).count() != 1 {
-                return wrong("after", "an [[input]] has one of `send`, `qmp`, `monitor` and `derail`");
+            let others = [input.derail.is_some(), input.corrupt.is_some()];
+            if ways.into_iter().chain(others).filter(|way| *way).count() != 1 {
+                let message = "an [[input]] has one of `send`, `qmp`, `monitor`, `derail` and `corrupt`";
+                return wrong("after", message);
+            }
+            if let Some((value, message)) = input.corrupt.as_ref().and_then(Corrupt::mistake) {
+                return Err(corrupt::misplaced(text, shown, value, &message));
             }
         }
         for &kexec in &scenario.kexec {

@@ -15,6 +15,7 @@ use crate::machine::Machine;
 use crate::matrix::filter::{Filter, Subject};
 use crate::matrix::rows::Matrix;
 use crate::matrix::runner::{Tally, Task, conclude, heading, run_all};
+use crate::mutants::named::Named;
 use crate::page::Writing;
 use crate::qemu::Unobserved;
 use crate::report::say;
@@ -68,6 +69,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         return Ok(());
     }
     run::prepare_json(args.json.as_deref())?;
+    let named = Named::read(workspace)?;
     // First of all: the checks below also look at what only a guest's toolchain can compile.
     setup::ensure_all(&machines.iter().collect::<Vec<_>>())?;
     let mut tally = Tally::default();
@@ -99,7 +101,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         });
         tally.note(&format!("{}/image", machine.name), result)?;
     }
-    let mut report = Writing::begin(args.report.as_deref())?;
+    let mut report = Writing::begin(workspace, args.report.as_deref())?;
     unrun.into_iter().try_for_each(|case| report.add(case))?;
     let plans = matrix.plans.iter().filter(|plan| kernels.contains_key(&plan.machine.name));
     let tasks: Vec<_> = plans.map(Task::of).collect();
@@ -120,7 +122,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         )?;
     }
     matrix.say_skipped();
-    conclude(&tally, &matrix, started)
+    conclude(&tally, &matrix, &named, started)
 }
 
 /// The error for a filter that leaves nothing.

@@ -139,6 +139,11 @@ impl Row<'_> {
         self.machine
     }
 
+    /// What runs; nothing if only the image is looked at.
+    pub fn scenario(&self) -> Option<&str> {
+        self.scenario
+    }
+
     /// What has to be green without the patch.
     fn control(&self, workspace: &Workspace) -> Result<String> {
         let plan = self.plan(workspace)?;

@@ -194,7 +194,7 @@ impl Plan {
 
     /// True if something is to be done to it that only a debugger can do.
     pub fn needs_debugger(&self) -> bool {
-        self.scenario.input.iter().any(|input| input.derail.is_some())
+        self.scenario.input.iter().any(|input| input.derail.is_some() || input.corrupt.is_some())
     }
 
     fn patience(&self) -> u32 {
