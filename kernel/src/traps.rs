@@ -14,7 +14,7 @@ use hal::trap::{Fault, FaultKind, Handlers, Resume};
 use crate::options::Trigger;
 use crate::port::{self, PORT, Port};
 use crate::state::{PANIC, options};
-use crate::{capture, contract, nmis};
+use crate::{bench, capture, contract, nmis};
 
 type Registers = <Port as Platform>::Registers;
 
@@ -37,7 +37,13 @@ fn ordered(message: &str) -> ! {
 
 fn nmi(snapshot: &Snapshot<Registers>) {
     contract::nmi();
-    if nmis::taken(snapshot) || PANIC.on_signal(Rung::Nmi, snapshot) != Signal::NotOurs {
+    if nmis::taken(snapshot) {
+        return;
+    }
+    bench::in_handler(true);
+    let signal = PANIC.on_signal(Rung::Nmi, snapshot);
+    bench::in_handler(false);
+    if signal != Signal::NotOurs {
         return;
     }
     if NMI_PANICS.swap(false, Ordering::AcqRel) {
