@@ -20,7 +20,7 @@ use crate::console::{self, BOOT};
 use crate::options::{Options, Trigger};
 use crate::port::{self, PORT};
 use crate::state::{MAYDAY_RECORD, NOTIFIERS, OPTIONS, PANIC, SEQUENCE, paint_panic_stacks};
-use crate::{capture, firmware, load, measure, notify, store, traps};
+use crate::{capture, contract, firmware, load, measure, notify, store, traps};
 
 /// How long a secondary may take from its start to its own Rust code, ms. Generous: on a loaded host
 /// a virtual CPU may stand still for seconds.
@@ -106,6 +106,7 @@ fn first(boot: &'static BootInfo, options: &Options) -> ! {
     firmware::start(options);
     notify::register(options);
     crash_image(boot, options);
+    contract::alone();
     if options.trigger == Trigger::Early {
         panic!("a panic before the secondaries are up");
     }

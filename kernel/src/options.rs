@@ -20,6 +20,7 @@
 //! | `test.role` | `CPU:INTERRUPTS/LOCK/US/THEN`, see [`roles`] | none | what that CPU does when the panic comes |
 //! | `test.bench` | `lock` | no | measures what a lock costs, at boot |
 //! | `test.store` | 0 to 64 | 0 | writes that many entries into the firmware store at boot, and clears the first |
+//! | `test.contract` | tier, 0 to 9 | none | no panic: what the HAL promises is checked, the checks of that tier |
 //! | `test.step` | `STEP:FAULT`, see [`Fault`] | none | this step goes wrong inside; may be given 6 times |
 //! | `test.image` | `none` or `flip` | load it | do not load the crash image; flip a byte of it once it is loaded |
 //! | `capture.record` | `ADDRESS,LENGTH` | none | physical place of the record: this is a capture kernel |
@@ -147,6 +148,8 @@ pub enum NotifierFault {
     Die,
     /// `allocate`: it allocates memory.
     Allocate,
+    /// `await`: it waits for the CPU of `test.nmi` to park.
+    Await,
 }
 
 /// What the handler does in which a CPU is when the panic comes.
@@ -216,6 +219,8 @@ pub struct Options {
     pub roles: [Option<Role>; MAX_CPUS],
     /// `test.bench=lock`.
     pub bench: bool,
+    /// `test.contract`: the tier.
+    pub contract: Option<u8>,
     /// `test.store`: entries.
     pub store: u32,
     /// `test.image=flip`.
@@ -246,6 +251,7 @@ impl Default for Options {
             firmware_console: false,
             roles: [None; MAX_CPUS],
             bench: false,
+            contract: None,
             store: 0,
             flip_image: false,
             capture: None,
@@ -366,6 +372,7 @@ impl Options {
                 "lock" => self.bench = true,
                 _ => return Err(ConfigError::Expected("lock")),
             },
+            "test.contract" => self.contract = Some(number(value, 9, "a tier, 0 to 9")? as u8),
             "test.store" => self.store = number(value, 64, "a number of entries up to 64")? as u32,
             "test.step" => {
                 let expected = ConfigError::Expected("STEP:FAULT, a step and panic, null or hang");
@@ -415,13 +422,14 @@ fn firmware_load(value: &str) -> Option<FirmwareLoad> {
 
 fn notifier_fault(value: &str) -> Result<(Class, NotifierFault), ConfigError> {
     let expected = ConfigError::Expected(
-        "CLASS:FAULT, a class of notifiers and panic, null, hang, refuse, stop-again, die or allocate",
+        "CLASS:FAULT, a class of notifiers and panic, null, hang, refuse, stop-again, die, allocate or await",
     );
     let (class, fault) = value.split_once(':').ok_or(expected)?;
     let class = Class::from_name(class).ok_or(expected)?;
     let fault = match fault {
         "refuse" => NotifierFault::Refuse,
         "stop-again" => NotifierFault::StopAgain,
+        "await" => NotifierFault::Await,
         "die" => NotifierFault::Die,
         "allocate" => NotifierFault::Allocate,
         other => NotifierFault::Fault(named(FAULTS, other).ok_or(expected)?),
@@ -513,7 +521,7 @@ mod tests {
                 "test.panick: no such key",
                 "test.hold: no such key",
                 "test.notifier: expected CLASS:FAULT, a class of notifiers and panic, null, hang, refuse, \
-                 stop-again, die or allocate",
+                 stop-again, die, allocate or await",
                 "test.delay: expected a number of ms up to 60000",
                 "capture.record: expected ADDRESS,LENGTH in hex with 0x",
             ]

@@ -14,7 +14,7 @@ use hal::trap::{Fault, FaultKind, Handlers, Resume};
 use crate::options::Trigger;
 use crate::port::{self, PORT, Port};
 use crate::state::{PANIC, options};
-use crate::{capture, nmis};
+use crate::{capture, contract, nmis};
 
 type Registers = <Port as Platform>::Registers;
 
@@ -36,6 +36,7 @@ fn ordered(message: &str) -> ! {
 }
 
 fn nmi(snapshot: &Snapshot<Registers>) {
+    contract::nmi();
     if nmis::taken(snapshot) || PANIC.on_signal(Rung::Nmi, snapshot) != Signal::NotOurs {
         return;
     }
@@ -48,6 +49,7 @@ fn nmi(snapshot: &Snapshot<Registers>) {
 }
 
 fn stop(snapshot: &Snapshot<Registers>) {
+    contract::ipi();
     let _ = PANIC.on_signal(Rung::Ipi, snapshot);
 }
 

@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use crate::data;
+use crate::scenario::Column;
 use crate::store::Format;
 use crate::workspace::Workspace;
 
@@ -43,6 +44,12 @@ pub struct Machine {
     /// Debian packages by need (`qemu`, `linker`, …).
     #[serde(default)]
     pub debian: BTreeMap<String, Vec<String>>,
+    /// What the port lacks, and why: what its kernel says, no more and no less.
+    #[serde(default)]
+    pub lacks: BTreeMap<Capability, String>,
+    /// How far the port has come.
+    #[serde(default)]
+    pub conformance: Conformance,
     /// What `cargo xtask test` runs on it.
     pub suite: Suite,
 }
@@ -220,6 +227,57 @@ pub struct StoreDevice {
     pub arguments: Vec<String>,
 }
 
+/// What a machine may lack: the capabilities of `hal::Platform`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capability {
+    /// Maskable signals between CPUs.
+    Ipi,
+    /// Non-maskable ones.
+    Nmi,
+    /// The jump into a crash image.
+    Kexec,
+    /// A timer that arrives as an NMI.
+    Timer,
+    /// Reset and power.
+    Firmware,
+    /// Storage that outlives the kernel.
+    Store,
+}
+
+impl Capability {
+    /// Every one, in the order of the trait.
+    pub const ALL: [Capability; 6] = [
+        Capability::Ipi,
+        Capability::Nmi,
+        Capability::Kexec,
+        Capability::Timer,
+        Capability::Firmware,
+        Capability::Store,
+    ];
+
+    /// The word for it: the accessor's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Capability::Ipi => "ipi",
+            Capability::Nmi => "nmi",
+            Capability::Kexec => "kexec",
+            Capability::Timer => "timer",
+            Capability::Firmware => "firmware",
+            Capability::Store => "store",
+        }
+    }
+}
+
+/// `[conformance]`: how far the port has come.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conformance {
+    /// The tier that it claims; none yet, if it is left out.
+    #[serde(default)]
+    pub tier: Option<u8>,
+}
+
 /// `[suite]`: the columns of the matrix that `cargo xtask test` runs.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -271,6 +329,13 @@ impl Machine {
         }
         if machine.image_check.not_yet.is_some() && !machine.image_check.entries.is_empty() {
             return wrong("not_yet", "there are `entries`, so the panic path can be followed".into());
+        }
+        if let Some((capability, _)) = machine.lacks.iter().find(|(_, reason)| reason.trim().is_empty()) {
+            return wrong(capability.name(), "an absence needs its reason".into());
+        }
+        let most = Column::ALL.len() - 1;
+        if let Some(tier) = machine.conformance.tier.filter(|tier| usize::from(*tier) > most) {
+            return wrong("tier", format!("there is no tier {tier}, only 0 to {most}"));
         }
         let memory = &machine.memory;
         if memory.default_mib < memory.minimum_mib || memory.default_mib > memory.maximum_mib {

@@ -70,7 +70,11 @@ pub fn run(
         return Err(environment(format!("{} was replaced during the run; run it again", kernel.display())));
     }
     let facts = Facts::new(plan, nonce, &symbols, explained.bound, &evidence);
-    let verdict = if plan.random { verdict::chaos::judge(&facts) } else { verdict::judge(&facts) };
+    let verdict = match plan.random {
+        true => verdict::chaos::judge(&facts),
+        false if facts.contract.is_empty() => verdict::judge(&facts),
+        false => verdict::contract::judge(&facts),
+    };
     let folder_shown = workspace.relative(folder.path()).to_path_buf();
     let case = Case::of_run(&Source {
         plan,

@@ -4,6 +4,7 @@
 mod check;
 mod corrupt;
 mod rows;
+mod tier;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,13 +14,14 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::data;
-use crate::machine::{Machine, unknown_placeholder};
+use crate::machine::{Capability, Machine, unknown_placeholder};
 use crate::store::Before;
 use crate::verdict;
 use crate::workspace::Workspace;
 use check::Mistake;
 pub use corrupt::{Corrupt, Damage};
 pub use rows::{OnMachine, ROWS, Staging};
+pub use tier::Column;
 
 /// The folder below `scenarios/` of those that must fail.
 const NEGATIVE: &str = "negative";
@@ -88,6 +90,15 @@ pub struct Scenario {
     /// Whether the machine itself goes wrong in these rows, or code that stands in for it.
     #[serde(default)]
     pub staging: Option<Staging>,
+    /// Conformance tiers that it is a part of, 0 to 5 (PORTING.md). Every scenario that need not fail has some.
+    #[serde(default)]
+    pub tiers: Vec<u8>,
+    /// What a machine must not lack for it to have a meaning.
+    #[serde(default)]
+    pub requires: Vec<Capability>,
+    /// Promises of the HAL that the kernel has to look at, by name, all of them and no others. Nobody panics then.
+    #[serde(default)]
+    pub contract: Vec<String>,
     /// What differs on single machines, by name.
     #[serde(default)]
     pub on: BTreeMap<String, OnMachine>,
@@ -510,7 +521,8 @@ impl Scenario {
             }
         }
         for &kexec in &scenario.kexec {
-            if let Err(Mistake { key, value, message }) = scenario.expect.resolve(kexec).check(kexec) {
+            let judged = scenario.expect.resolve(kexec).check(kexec, scenario.contract.is_empty());
+            if let Err(Mistake { key, value, message }) = judged {
                 return Err(data::mistake_in(text, shown, key, value.as_deref(), &message));
             }
         }
@@ -546,6 +558,13 @@ impl Scenario {
         if !self.firmwares.is_empty() && !self.firmwares.iter().any(|known| known == firmware) {
             let known = self.firmwares.join(", ");
             return Some(format!("`{name}` has no meaning with {firmware}, only with {known}"));
+        }
+        let needs_kexec = (kexec != Kexec::Off).then_some(&Capability::Kexec);
+        for capability in self.requires.iter().chain(needs_kexec) {
+            if let Some(reason) = machine.lacks.get(capability) {
+                let (what, machine) = (capability.name(), &machine.name);
+                return Some(format!("`{name}` needs `{what}`, which {machine} lacks: {reason}"));
+            }
         }
         if self.store.is_some() && machine.store.is_none() {
             return Some(format!("`{name}` needs a firmware store, which {} does not have", machine.name));

@@ -157,10 +157,16 @@ mod tests {
         let after = |start: &'static str| {
             workflow.lines().filter_map(move |line| line.trim().strip_prefix(start)).map(str::trim)
         };
+        let matrix = Matrix::new(&workspace, false).unwrap();
+        // A job for each machine says so with a placeholder.
+        let each = |text: &str| -> Vec<_> {
+            let machines = matrix.machines.iter();
+            machines.map(|machine| text.replace("${{ matrix.machine }}", &machine.name)).collect()
+        };
         let filters: Vec<_> = after("- run: cargo xtask test --filter ")
+            .flat_map(each)
             .map(|text| Filter::parse(text.trim_matches('\'')).unwrap())
             .collect();
-        let matrix = Matrix::new(&workspace, false).unwrap();
         let machines = matrix.machines.iter();
         let of_machines =
             machines.flat_map(|machine| [format!("{}/image", machine.name), host::title(machine)]);
@@ -175,8 +181,13 @@ mod tests {
             assert!(runs, "no job runs {}", subject.name);
         }
         // And every row, in one of the parts.
-        let names: Vec<_> = matrix.machines.iter().map(|machine| machine.name.as_str()).collect();
-        assert!(after("arch: ").any(|list| list == format!("[{}]", names.join(", "))), "every machine");
+        let from = |key, list| {
+            after(key).any(|value| value == format!("${{{{ fromJSON(needs.ports.outputs.{list}) }}}}"))
+        };
+        assert!(from("arch: ", "machines") && from("machine: ", "machines"), "every machine");
+        // And every port has to reach what it claims.
+        assert!(from("port: ", "names"), "every port");
+        assert!(after("- run: cargo xtask conformance ").any(|port| port == "${{ matrix.port }}"));
         let parts: Vec<_> = after("part: ").collect();
         let count = parts.first().map_or(0, |list| list.split(',').count());
         let numbers: Vec<_> = (1..=count).map(|part| part.to_string()).collect();

@@ -96,6 +96,14 @@ impl Matrix {
     }
 
     fn rows(&mut self, machine: &Machine, scenario: &Scenario, number: usize, full: bool) -> Result<()> {
+        if let Some(tier) = machine.conformance.tier
+            && let Some(least) = scenario.tiers.iter().min().filter(|least| **least > tier)
+        {
+            let (name, own) = (&machine.name, &scenario.name);
+            let reason = format!("`{own}` is of tier {least}, and machines/{name}.toml claims tier {tier}");
+            self.not_applicable.push((format!("{name}/{own}"), reason));
+            return Ok(());
+        }
         let pairs = pairs(scenario);
         let args = |cpus: u32, pair: (Kexec, Stop)| RunArgs {
             cpus: Some(cpus.into()),

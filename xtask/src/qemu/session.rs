@@ -349,7 +349,11 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         while let Some(place) = self.due.iter().position(|(due, _)| *due <= now) {
             let (_, number) = self.due.swap_remove(place);
-            self.act_at_rest(target, number);
+            // The same event may come again while the machine is being stopped for the first one: that is not
+            // another input, and must not put another fate in its place.
+            if self.given[number].fate == Fate::Waits {
+                self.act_at_rest(target, number);
+            }
         }
     }
 
