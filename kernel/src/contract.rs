@@ -36,12 +36,9 @@ fn contract(cpus: usize) -> &'static Contract<Port> {
 /// The boot CPU has everything but the other CPUs: where these are not needed, it is checked now, and nothing comes
 /// after that.
 pub fn alone() {
-    match options().contract {
-        Some(tier @ (..TOGETHER | ALONE_AGAIN..)) => {
-            begins(tier, 1);
-            contract(1).run(tier)
-        }
-        _ => {}
+    if let Some(tier @ (..TOGETHER | ALONE_AGAIN..)) = options().contract {
+        begins(tier, 1);
+        contract(1).run(tier)
     }
 }
 

@@ -148,7 +148,7 @@ fn climb(port: &mut dyn Port, tiers: &Tiers, asked: Option<u8>) -> Result<Climbe
 fn summary(number: u8, title: &str, attempt: &Attempt) -> String {
     let Attempt { promises, scenarios, not_applicable, missing } = attempt;
     let (mark, state) = if missing.is_empty() { (GREEN, "reached") } else { (RED, "not reached") };
-    let mut text = format!("{} {state}: {title}\n", paint(mark, &format!("Tier {number}")));
+    let mut text = format!("{} {state}: {title}\n", paint(mark, format!("Tier {number}")));
     let _ = write!(text, "  {promises} promises kept, {scenarios} scenarios as expected");
     for (what, why) in not_applicable {
         let _ = write!(text, "\n  {} {what}: {why}", paint(YELLOW, "n/a"));
