@@ -141,7 +141,7 @@ impl PerCpu {
 
 impl PerCpu {
     /// The save areas of the system resets that this CPU is handling, the outermost first. One that was never
-    /// returned from counts, until [`hal::nmi::Nmi::unblock`] gives its level back.
+    /// returned from counts, until [`hal::nmi::Nmi::unblock`] gives all levels back, which it does when none is left.
     pub fn resets(&self) -> &[SaveArea] {
         let first = (&raw const self.nmi_areas) as u64;
         let taken = self.nmi_next.load(Relaxed).saturating_sub(first) as usize / size_of::<SaveArea>();

@@ -111,27 +111,41 @@ mod metal {
             return Some((own.interrupt_pc.load(Relaxed), own.interrupt_r30.load(Relaxed)));
         }
         if registers.resumable() {
-            // Handlers run with RI = 1, from the moment that their frame is complete: this is the context
-            // they interrupted.
-            let (reset, outer) = resets.split_last()?;
-            let frame = frame_of(reset.stack.load(Relaxed).checked_sub(asm::FRAME_SIZE as u64)?)?;
-            return interrupted(frame, outer).or_else(|| Some((frame.pc(), frame.witness())));
+            return beneath(resets);
         }
-        // In exception entry or exit code: r30 is still, or again, what it was.
+        // In exception entry or exit code: r30 is still, or again, what it was. Beneath the entry of a nested reset,
+        // the reset below it is further.
+        let entered =
+            resets.last().filter(|reset| core::ptr::from_ref(*reset) as u64 == registers.word(index::R12));
+        if let Some((_, outer)) = resets.split_last().filter(|_| entered.is_some())
+            && let Some(found) = beneath(outer)
+        {
+            return Some(found);
+        }
         let save_area = (&raw const own.trap_save) as u64;
         let pc = match saved_pc(registers.pc(), &places())? {
-            SavedPc::SaveAreaOfR12 if registers.word(index::R12) != save_area => {
-                let reset = resets.last()?;
-                if core::ptr::from_ref(reset) as u64 != registers.word(index::R12) {
-                    return None;
-                }
-                reset.srr0.load(Relaxed)
-            }
+            SavedPc::SaveAreaOfR12 if registers.word(index::R12) != save_area => entered?.srr0.load(Relaxed),
             SavedPc::SaveArea | SavedPc::SaveAreaOfR12 => own.trap_save.srr0.load(Relaxed),
+            // A reset that hit the way back from another one has the stack that this one just gave up, and its own
+            // frame there now.
+            SavedPc::Frame if registers.sp() == own_frame(registers) => registers.word(index::ORIG_GPR3),
             SavedPc::Frame => frame_of(registers.sp())?.pc(),
             SavedPc::Lost => registers.word(index::ORIG_GPR3),
         };
         Some((pc, registers.witness()))
+    }
+
+    /// What the innermost of these resets had interrupted, or what that was in the middle of. Each has run its handler:
+    /// handlers run with RI = 1, from the moment that their frame is complete.
+    fn beneath(resets: &[SaveArea]) -> Option<(u64, u64)> {
+        let (reset, outer) = resets.split_last()?;
+        let frame = frame_of(reset.stack.load(Relaxed).checked_sub(asm::FRAME_SIZE as u64)?)?;
+        interrupted(frame, outer).or_else(|| Some((frame.pc(), frame.witness())))
+    }
+
+    /// Where the frame is that these registers are in, if they are in one.
+    fn own_frame(registers: &RegisterSet) -> u64 {
+        (core::ptr::from_ref(registers) as u64).wrapping_sub(asm::FRAME_REGS as u64)
     }
 
     /// The registers in the trap frame at `frame`, if a frame can be there.
@@ -251,7 +265,10 @@ mod metal {
         if let Some(handlers) = HANDLERS.get() {
             (handlers.fault)(
                 &fault,
-                &Snapshot { registers: *registers, interrupted: interrupted(registers, &[]) },
+                &Snapshot {
+                    registers: *registers,
+                    interrupted: interrupted(registers, percpu::own().resets()),
+                },
             );
         }
         let hexadecimal = |value: u64| -> [u8; 16] {

@@ -43,7 +43,7 @@ pub(crate) fn contract(board: &'static Board, scenario: &Scenario) -> Contract<S
         platform: &SIM,
         board,
         cpus: scenario.count(),
-        image: !scenario.faults.no_image,
+        image: true,
         without: WITHOUT,
         damage: || {
             with(|world| world.scenario.faults.bad_digest = true);

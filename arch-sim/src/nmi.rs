@@ -21,9 +21,8 @@ impl Nmi for Sim {
                 with(|world| {
                     let faults = world.scenario.faults;
                     let it = &mut world.cpus[target.index() % crate::MAX_CPUS];
-                    if faults.maskable_nmi {
-                        it.ipi_pending = true;
-                    } else if !Faults::has(faults.deaf, target.index()) {
+                    if !Faults::has(faults.deaf, target.index()) {
+                        it.nmi_maskable = faults.maskable_nmi && (it.nmi_maskable || !it.nmi_pending);
                         it.nmi_pending = true;
                     }
                 });

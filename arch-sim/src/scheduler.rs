@@ -43,8 +43,13 @@ impl World {
     /// Whether this CPU takes a signal now that is on its way.
     pub fn deliverable(&self, cpu: usize) -> bool {
         let it = &self.cpus[cpu];
-        it.status != Status::Gone
-            && ((it.nmi_pending && !it.nmi_blocked) || (it.ipi_pending && it.interrupts))
+        it.status != Status::Gone && (self.takes_nmi(cpu) || (it.ipi_pending && it.interrupts))
+    }
+
+    /// Whether this CPU takes the NMI now that is on its way to it.
+    fn takes_nmi(&self, cpu: usize) -> bool {
+        let it = &self.cpus[cpu];
+        it.nmi_pending && !it.nmi_blocked && (it.interrupts || !it.nmi_maskable)
     }
 
     /// Whether an NMI from outside or a machine check may come to this CPU now.
@@ -57,7 +62,7 @@ impl World {
         if it.status == Status::Gone {
             return;
         }
-        if it.nmi_pending && !it.nmi_blocked {
+        if self.takes_nmi(cpu) {
             actions.push(Action::Nmi(number));
         }
         if it.ipi_pending && it.interrupts {

@@ -68,6 +68,8 @@ pub struct CpuWorld {
     pub interrupts: bool,
     /// The latch.
     pub nmi_pending: bool,
+    /// It waits for interrupts to be on.
+    pub nmi_maskable: bool,
     /// Holds NMIs off.
     pub nmi_blocked: bool,
     /// A stop IPI waits.
@@ -95,6 +97,7 @@ impl CpuWorld {
         status: Status::Ready,
         interrupts: true,
         nmi_pending: false,
+        nmi_maskable: false,
         nmi_blocked: false,
         ipi_pending: false,
         nesting: 0,
@@ -324,6 +327,7 @@ impl World {
             if it.timer.is_some_and(|at| at <= self.now) {
                 it.timer = None;
                 it.nmi_pending |= !deaf;
+                it.nmi_maskable = false;
             }
         }
     }
@@ -369,7 +373,8 @@ impl World {
             hash = mix(hash, self.calls[Call::Clock as usize].into());
         }
         for (number, cpu) in self.cpus.iter().enumerate().take(self.count) {
-            let flags = [cpu.interrupts, cpu.nmi_pending, cpu.nmi_blocked, cpu.ipi_pending, cpu.dirty];
+            let nmi = [cpu.nmi_pending, cpu.nmi_maskable, cpu.nmi_blocked];
+            let flags = [cpu.interrupts, nmi[0], nmi[1], nmi[2], cpu.ipi_pending, cpu.dirty];
             let flags = flags.iter().fold(0, |all, one| all << 1 | u64::from(*one));
             hash = mix(hash, stack_hash(cpu));
             hash = mix(hash, number as u64 | (cpu.status as u64) << 8 | flags << 16);

@@ -30,6 +30,18 @@ fn breaks(alter: fn(Scenario) -> Scenario) -> Vec<&'static str> {
 }
 
 #[test]
+fn a_machine_whose_nmi_is_maskable_and_says_so_keeps_every_promise() {
+    let maskable = breaks(|scenario| scenario.faults(Faults { maskable_nmi: true, ..Faults::NONE }));
+    assert!(maskable.is_empty(), "{maskable:?}");
+}
+
+#[test]
+fn a_machine_that_never_has_its_image_is_caught() {
+    let missing = breaks(|scenario| scenario.faults(Faults { no_image: true, ..Faults::NONE }));
+    assert_eq!(missing, ["image-is-verified"]);
+}
+
+#[test]
 fn a_machine_that_lies_is_caught_by_name() {
     let back = breaks(|scenario| scenario.faults(Faults::NONE.with(Call::Clock, 500, What::Dropped)));
     assert_eq!(back, ["clock-never-back", "clock-across-cpus"]);

@@ -169,7 +169,7 @@ impl<P: Platform> Panic<'_, P> {
                 self.wait(me, targets, self.config().deadline_ns(answer_ms));
             }
         }
-        let settled = self.settle(me, online);
+        let settled = self.settle(me, online, true);
         // Not before: what is cut short in the middle is written down again.
         self.settled.store(SETTLED, Ordering::Release);
         settled
@@ -177,7 +177,8 @@ impl<P: Platform> Panic<'_, P> {
 
     /// A stop that was broken off has signalled whom it has signalled: those may still answer, and then
     /// it is written down what became of everybody. Nothing is sent. Where that is broken off, too, it is written
-    /// down once more, and then nobody is waited for: the next kernel does not vouch for a stop without an end.
+    /// down once more, since the next kernel does not vouch for a stop without an end: then nobody is waited for and
+    /// nothing is said on the console, which may be what breaks it.
     pub(crate) fn settle_late(&self, me: CpuId) {
         let before = self.settled.fetch_add(1, Ordering::AcqRel);
         let signalled = CpuId::all()
@@ -186,7 +187,7 @@ impl<P: Platform> Panic<'_, P> {
         if before == 0 {
             self.wait(me, signalled, self.config().deadline_ns(LATE_ANSWER_MS));
         }
-        let (Ok(detail) | Err(detail)) = self.settle(me, signalled);
+        let (Ok(detail) | Err(detail)) = self.settle(me, signalled, before == 0);
         self.settled.store(SETTLED, Ordering::Release);
         self.note(me, Step::Stop, format_args!("the stop was broken off: {detail}"));
     }
@@ -257,8 +258,8 @@ impl<P: Platform> Panic<'_, P> {
         self.platform.kexec().is_ok_and(|kexec| kexec.image().is_ok())
     }
 
-    /// Writes down what became of every CPU.
-    fn settle(&self, me: CpuId, online: CpuSet) -> Result<Detail, Detail> {
+    /// Writes down what became of every CPU, and says so if `aloud`.
+    fn settle(&self, me: CpuId, online: CpuSet, aloud: bool) -> Result<Detail, Detail> {
         let cpus = (self.record.load(header::CPUS) as usize).min(hal::MAX_CPUS);
         let (mut parked, mut missing) = (CpuSet(0), CpuSet(0));
         for cpu in CpuId::all().take(cpus) {
@@ -278,6 +279,9 @@ impl<P: Platform> Panic<'_, P> {
             if matches!(state, CpuState::Missing | CpuState::Deferred) {
                 missing = missing.with(cpu);
                 self.says(|authority| authority.missing(cpu));
+            }
+            if !aloud {
+                continue;
             }
             let rung = Rung::from_number(self.record.slot(cpu, slot::RUNG) as u16).unwrap_or(Rung::None);
             let rung = if state == CpuState::Parked { rung } else { Rung::None };

@@ -19,6 +19,7 @@ use hal::stack::PanicStacks;
 use hal::testload::Provoke;
 use hal::{CpuId, Platform, Unsupported};
 
+use crate::nmis;
 use crate::options::Fault;
 use crate::port::{self, PORT, Port};
 use crate::state::{MAYDAY_RECORD, options};
@@ -48,6 +49,10 @@ const INSIDE: u32 = 2;
 /// The sequence writes a line: is it the beginning of a step that is to go wrong? A stop goes wrong once its
 /// first signals are out: before that it would have stopped nobody.
 fn listen(line: &[u8]) {
+    const STOP_ENDS: &[u8] = b" end step=stop ";
+    if line.windows(STOP_ENDS.len()).any(|part| part == STOP_ENDS) {
+        nmis::await_the_late();
+    }
     for (step, _) in options().steps.iter().flatten().filter(|(step, _)| *step != Step::Final) {
         let signals = *step == Step::Stop && MAYDAY_RECORD.load(header::CPUS) > 1;
         let wanted = match signals {
@@ -63,14 +68,14 @@ fn listen(line: &[u8]) {
 }
 
 /// The executing CPU is in an NMI handler, or has come out of it: what is asked there is not the step's question, and
-/// what hangs there hangs where no watch reaches.
-pub fn in_handler(inside: bool) {
+/// what hangs there hangs where no watch reaches. Returns what was so before: a handler may be nested in another.
+pub fn in_handler(inside: bool) -> bool {
     let me = PORT.current().bit();
-    if inside {
-        HANDLERS.fetch_or(me, Ordering::AcqRel);
-    } else {
-        HANDLERS.fetch_and(!me, Ordering::AcqRel);
-    }
+    let before = match inside {
+        true => HANDLERS.fetch_or(me, Ordering::AcqRel),
+        false => HANDLERS.fetch_and(!me, Ordering::AcqRel),
+    };
+    before & me != 0
 }
 
 fn count() {
@@ -80,7 +85,8 @@ fn count() {
     if DUE_IN.load(Ordering::Acquire) == 0 || OWNER.load(Ordering::Acquire) != PORT.current().index() as u32 {
         return;
     }
-    if DUE_IN.fetch_sub(1, Ordering::AcqRel) == 1
+    let due = DUE_IN.fetch_update(Ordering::AcqRel, Ordering::Acquire, |due| due.checked_sub(1));
+    if due == Ok(1)
         && let Some(fault) =
             Step::from_number(STEP.load(Ordering::Acquire) as u16).and_then(|step| options().fault_in(step))
     {

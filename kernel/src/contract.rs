@@ -4,7 +4,6 @@ use hal::clock::Clock;
 use hal::contract::{Board, Contract, Verdict};
 use hal::cpu::Cpu;
 use hal::firmware::Firmware;
-use hal::kexec::Kexec;
 use hal::{Platform, Unsupported};
 use spin::Once;
 
@@ -25,7 +24,7 @@ fn contract(cpus: usize) -> &'static Contract<Port> {
         platform: &PORT,
         board: &BOARD,
         cpus,
-        image: PORT.kexec().is_ok_and(|kexec| kexec.image().is_ok()),
+        image: !options().no_image && port::kexec::crash_module().is_some(),
         damage: port::kexec::flip_byte,
         without: &[],
         report,
@@ -50,7 +49,10 @@ pub fn round(cpus: usize) -> bool {
         begins(tier, cpus);
         contract.run(tier)
     }
-    contract.serve();
+    // Back to the load only where it turns interrupts on again: it is long until the next time.
+    while !contract.serve() {
+        PORT.relax();
+    }
     true
 }
 

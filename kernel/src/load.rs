@@ -108,7 +108,10 @@ extern "C" fn nudge(index: usize) {
     let options = options();
     let chosen = options.cpu == index || options.trigger == Trigger::All;
     let heard = options.listen_ms == 0 || traps::LAST_BYTE.load(Ordering::Acquire) != 0;
-    let due = PORT.now_ns() >= DUE.load(Ordering::Acquire) && heard && hammer::ready() && firmware::ready();
+    // The CPU that booted gets to its work last, and on a loaded host late.
+    let all_work = MAYDAY_RECORD.slot(CpuId::BOOT, slot::HEARTBEAT) != 0;
+    let due = PORT.now_ns() >= DUE.load(Ordering::Acquire) && all_work;
+    let due = due && heard && hammer::ready() && firmware::ready();
     if chosen && due && !FIRED[index].swap(true, Ordering::Relaxed) {
         firmware::before_the_panic();
         fire(cpu, options.trigger);

@@ -5,7 +5,6 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use core_panic::notifier::Refusal;
 use core_panic::stop::Signal;
 use crash_record::layout::{header, slot};
 
@@ -16,6 +15,7 @@ use hal::nmi::Nmi;
 use hal::registers::Snapshot;
 use hal::{CpuId, Platform};
 
+use crate::console;
 use crate::options::NmiHandler;
 use crate::port::{PORT, Port};
 use crate::state::{MAYDAY_RECORD, PANIC, options};
@@ -30,6 +30,8 @@ static STATE: AtomicU32 = AtomicU32::new(IDLE);
 
 /// How long it stays after what it waited for, ns.
 const LINGER_NS: u64 = 5_000_000;
+/// How long the path waits for a CPU that is late, ms: no step's time, since none runs.
+const LATE_MS: u64 = 5_000;
 
 /// This CPU is at work. If `test.nmi` names it, it sends itself the NMI in whose handler it is from then on.
 pub fn at_work(cpu: CpuId) {
@@ -48,14 +50,12 @@ pub fn awaited() -> bool {
         && STATE.load(Ordering::Acquire) != INSIDE
 }
 
-/// Waits for the CPU of `test.nmi` to park, for as long as it takes.
-pub fn awaits_the_late() -> Result<(), Refusal> {
-    let late = options().nmi.and_then(|(cpu, _)| CpuId::new(cpu));
-    let Some(late) = late else { return Err(Refusal::Skipped("test.nmi names no CPU")) };
-    while MAYDAY_RECORD.state(late) != CpuState::Parked {
-        PORT.relax();
-    }
-    Ok(())
+/// The stop is over: the CPU that is late parks now, and is waited for. It runs with page tables that the next kernel
+/// replaces, and on a loaded host may not get to run before that.
+pub fn await_the_late() {
+    let Some((cpu, NmiHandler::Late)) = options().nmi else { return };
+    let parked = || CpuId::new(cpu).is_none_or(|cpu| MAYDAY_RECORD.state(cpu) == CpuState::Parked);
+    console::wait(LATE_MS, parked);
 }
 
 /// This CPU dies here, inside an NMI handler.

@@ -35,13 +35,12 @@ impl Which {
             Which::Wrong(NotifierFault::StopAgain) => "stops-again",
             Which::Wrong(NotifierFault::Die) => "dies",
             Which::Wrong(NotifierFault::Allocate) => "allocates",
-            Which::Wrong(NotifierFault::Await) => "awaits",
         }
     }
 }
 
 /// The lines of the constant table: the faults, in the order of `FAULTS`.
-pub const FAULTS: [NotifierFault; 8] = [
+pub const FAULTS: [NotifierFault; 7] = [
     NotifierFault::Fault(Fault::Panic),
     NotifierFault::Fault(Fault::Null),
     NotifierFault::Fault(Fault::Hang),
@@ -49,7 +48,6 @@ pub const FAULTS: [NotifierFault; 8] = [
     NotifierFault::StopAgain,
     NotifierFault::Die,
     NotifierFault::Allocate,
-    NotifierFault::Await,
 ];
 
 /// The priority of what goes wrong.

@@ -148,8 +148,6 @@ pub enum NotifierFault {
     Die,
     /// `allocate`: it allocates memory.
     Allocate,
-    /// `await`: it waits for the CPU of `test.nmi` to park.
-    Await,
 }
 
 /// What the handler does in which a CPU is when the panic comes.
@@ -159,7 +157,7 @@ pub enum NmiHandler {
     Busy,
     /// `poll`: it never returns, and looks for a panic.
     Poll,
-    /// `late`: it looks for a panic only once the stop is over.
+    /// `late`: it looks for a panic only once the stop is over, and the path goes on when it has parked.
     Late,
     /// `deaf`: it never returns and never looks.
     Deaf,
@@ -422,14 +420,13 @@ fn firmware_load(value: &str) -> Option<FirmwareLoad> {
 
 fn notifier_fault(value: &str) -> Result<(Class, NotifierFault), ConfigError> {
     let expected = ConfigError::Expected(
-        "CLASS:FAULT, a class of notifiers and panic, null, hang, refuse, stop-again, die, allocate or await",
+        "CLASS:FAULT, a class of notifiers and panic, null, hang, refuse, stop-again, die or allocate",
     );
     let (class, fault) = value.split_once(':').ok_or(expected)?;
     let class = Class::from_name(class).ok_or(expected)?;
     let fault = match fault {
         "refuse" => NotifierFault::Refuse,
         "stop-again" => NotifierFault::StopAgain,
-        "await" => NotifierFault::Await,
         "die" => NotifierFault::Die,
         "allocate" => NotifierFault::Allocate,
         other => NotifierFault::Fault(named(FAULTS, other).ok_or(expected)?),
@@ -521,7 +518,7 @@ mod tests {
                 "test.panick: no such key",
                 "test.hold: no such key",
                 "test.notifier: expected CLASS:FAULT, a class of notifiers and panic, null, hang, refuse, \
-                 stop-again, die, allocate or await",
+                 stop-again, die or allocate",
                 "test.delay: expected a number of ms up to 60000",
                 "capture.record: expected ADDRESS,LENGTH in hex with 0x",
             ]

@@ -40,9 +40,9 @@ fn nmi(snapshot: &Snapshot<Registers>) {
     if nmis::taken(snapshot) {
         return;
     }
-    bench::in_handler(true);
+    let nested = bench::in_handler(true);
     let signal = PANIC.on_signal(Rung::Nmi, snapshot);
-    bench::in_handler(false);
+    bench::in_handler(nested);
     if signal != Signal::NotOurs {
         return;
     }

@@ -61,6 +61,8 @@ struct Seat {
     nmis: AtomicU32,
     ipis: AtomicU32,
     dwell: AtomicU32,
+    /// Handlers that were left for a panic stack.
+    exits: AtomicU32,
 }
 
 impl Seat {
@@ -76,6 +78,7 @@ impl Seat {
                 nmis: AtomicU32::new(0),
                 ipis: AtomicU32::new(0),
                 dwell: AtomicU32::new(dwell::NO),
+                exits: AtomicU32::new(0),
             }
         }
     }
@@ -118,11 +121,13 @@ impl Board {
             |what, then| seat.dwell.compare_exchange(what, then, Ordering::AcqRel, Ordering::Acquire).is_ok();
         if asked(dwell::ASKED, dwell::INSIDE) {
             while seat.dwell.load(Ordering::Acquire) == dwell::INSIDE {
+                seat.beats.fetch_add(1, Ordering::AcqRel);
                 platform.relax();
             }
         }
         if asked(dwell::LEAVE, dwell::NO) {
-            platform.switch(0, left, &Left { board: self, platform })
+            let stack = seat.exits.fetch_add(1, Ordering::AcqRel);
+            platform.switch(stack as usize, left, &Left { board: self, platform })
         }
     }
 
@@ -210,19 +215,21 @@ fn unpack(answer: u64) -> Result<Strength, SignalError> {
 
 impl<P: Platform> Contract<P> {
     /// Does what the executing CPU was asked to do, if anything: to be called again and again, with interrupts on.
-    /// Between [`Order::Mask`] and [`Order::Release`] it does not come back.
-    pub fn serve(&self) {
+    /// Between [`Order::Mask`] and [`Order::Release`] it does not come back. Returns whether interrupts may be off now
+    /// and are to be on at the next call.
+    pub fn serve(&self) -> bool {
         let me = self.platform.current();
         let seat = self.board.seat(me);
         let mut masked = false;
         loop {
             seat.beats.fetch_add(1, Ordering::AcqRel);
             let given = seat.given.load(Ordering::Acquire);
+            let mut released = false;
             if given != seat.done.load(Ordering::Acquire) {
                 let order = Order::of(seat.order.load(Ordering::Acquire));
                 match order {
                     Some(Order::Mask) => masked = true,
-                    Some(Order::Release) => masked = false,
+                    Some(Order::Release) => (masked, released) = (false, true),
                     _ => {}
                 }
                 let answer =
@@ -236,7 +243,7 @@ impl<P: Platform> Contract<P> {
                 }
             }
             if !masked {
-                return;
+                return released;
             }
             self.platform.relax();
         }
@@ -289,11 +296,16 @@ impl<P: Platform> Contract<P> {
         self.ask(from, order, to.index() as u64).map(unpack)
     }
 
+    /// Rounds of serving, waiting in a handler or running after one; a parked CPU makes none.
+    pub(super) fn beats(&self, cpu: CpuId) -> u64 {
+        self.board.seat(cpu).beats.load(Ordering::Acquire)
+    }
+
     /// Lets a CPU go on for long enough that what can reach it has. False if it does not go on.
     pub(super) fn quiet(&self, cpu: CpuId) -> bool {
         /// Rounds in which what is pending strikes.
         const ROUNDS: u64 = 16;
-        let beats = || self.board.seat(cpu).beats.load(Ordering::Acquire);
+        let beats = || self.beats(cpu);
         let (me, before) = (self.platform.current(), beats());
         self.pass(QUIET_NS);
         cpu == me || self.wait(PATIENCE_NS, || beats().wrapping_sub(before) >= ROUNDS)

@@ -86,8 +86,18 @@ impl<P: Platform> Kind<'_, P> {
     fn strength(&self, cpu: CpuId) -> Look {
         let contract = self.contract;
         let on = answer(contract.ask(cpu, Order::Mask, 0), cpu)?;
-        equal("interrupts were on when it masked them", Some(cpu), 1, on)?;
         let before = self.taken(cpu);
+        let found = self.while_masked(cpu, on, before);
+        // Whatever was found: the next check finds it as this one did.
+        answer(contract.ask(cpu, Order::Release, 0), cpu)?;
+        found?;
+        self.arrived(cpu, before + 1)?;
+        self.exactly(cpu, before + 1)
+    }
+
+    fn while_masked(&self, cpu: CpuId, on: u64, before: u64) -> Look {
+        let contract = self.contract;
+        equal("interrupts were on when it masked them", Some(cpu), 1, on)?;
         match self.send(contract.platform.current(), cpu)? {
             Strength::Maskable => {
                 holds(contract.quiet(cpu), "does not go on", Some(cpu))?;
@@ -99,9 +109,7 @@ impl<P: Platform> Kind<'_, P> {
                 self.stays_masked(cpu)?;
             }
         }
-        answer(contract.ask(cpu, Order::Release, 0), cpu)?;
-        self.arrived(cpu, before + 1)?;
-        self.exactly(cpu, before + 1)
+        Ok(())
     }
 
     /// What came through has not turned interrupts on.
@@ -173,7 +181,7 @@ pub fn nmi_in_nmi<P: Platform>(contract: &Contract<P>) -> Verdict {
                 Some(cpu),
             )?;
         } else {
-            contract.pass(QUIET_NS);
+            holds(contract.quiet(cpu), "does not go on inside its NMI handler", Some(cpu))?;
             equal("NMIs taken inside an NMI handler", Some(cpu), before + 1, nmi.taken(cpu))?;
         }
         board.let_go(cpu);
@@ -196,7 +204,7 @@ pub fn park_holds<P: Platform>(contract: &Contract<P>) -> Verdict {
         let me = contract.platform.current();
         answer(contract.ask(cpu, Order::Park, 0), cpu)?;
         let ipi = Kind { contract, order: Order::Ipi };
-        let before = ipi.taken(cpu);
+        let (before, beats) = (ipi.taken(cpu), contract.beats(cpu));
         let takes_none = |what| -> Look {
             if contract.platform.ipi().is_ok() && ipi.send(me, cpu)? == Strength::Maskable {
                 contract.pass(QUIET_NS);
@@ -213,7 +221,7 @@ pub fn park_holds<P: Platform>(contract: &Contract<P>) -> Verdict {
             }
             takes_none("interrupts taken while parked, after an NMI")?;
         }
-        Ok(())
+        equal("rounds of work after it parked", Some(cpu), 0, contract.beats(cpu).wrapping_sub(beats))
     };
     verdict(look())
 }

@@ -67,6 +67,15 @@ impl<'w> Tried<'w> {
             };
             match Plan::make(machine.clone(), scenario.clone(), &args) {
                 Ok(Planned::Run(plan)) => plans.push(*plan),
+                // A port cannot reach a tier whose promises nobody could look at.
+                Ok(Planned::NotApplicable(why)) if !scenario.contract.is_empty() => {
+                    attempt.missing.push(Missing {
+                        what: scenario.name.clone(),
+                        why,
+                        look: vec![format!("scenarios/{}.toml", scenario.name), file.clone()],
+                        again: String::new(),
+                    });
+                }
                 Ok(Planned::NotApplicable(why)) => {
                     attempt.not_applicable.push((scenario.name.clone(), why));
                 }

@@ -88,6 +88,12 @@ pub fn contract(name: &'static str, facts: &Facts) -> Check {
             _ => {}
         }
     }
+    let asked = facts.evidence.log.first(Stream::Boot, "contract").and_then(|event| event.number("cpus"));
+    // Below tier 2 one CPU is asked, whatever the machine has.
+    if asked != Some(1) && asked != Some(facts.cpus.into()) {
+        let asked = asked.map_or_else(|| "none".to_owned(), |asked| asked.to_string());
+        faults.push(format!("CPUs that were asked: {asked}, not {}", facts.cpus));
+    }
     let held = looked.iter().filter(|one| one.held).count();
     let good = match looked.len() - held {
         0 => format!("{held} kept"),
