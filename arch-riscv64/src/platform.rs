@@ -1,0 +1,73 @@
+//! The composite: what the panic path gets to see of this machine.
+
+#![cfg(mayday_metal)]
+
+use crate::firmware::SbiFirmware;
+use crate::registers::RegisterSet;
+use crate::{Absent, asm, trap};
+use hal::registers::Snapshot;
+use hal::{Platform, Unsupported};
+
+/// This port. A handle without state: the same on every CPU.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Port;
+
+/// The one value of [`Port`].
+pub static PORT: Port = Port;
+
+/// What this machine lacks. A reason that the record would cut off does not compile.
+const fn absent(reason: &'static str) -> Unsupported {
+    assert!(reason.len() <= Unsupported::MOST_BYTES && reason.is_ascii());
+    Unsupported::new(reason)
+}
+
+const IPI: Unsupported = absent("this port starts no other CPU yet, so there is nobody to send to");
+const NMI: Unsupported = absent("supervisor mode has no NMI, and SBI has no call for one");
+const KEXEC: Unsupported = absent("this port cannot enter a second kernel yet");
+const TIMER: Unsupported = absent("the supervisor timer is maskable, and the owner masks it");
+const STORE: Unsupported = absent("SBI keeps nothing over a reset");
+
+impl Platform for Port {
+    type Registers = RegisterSet;
+    type Ipi = Absent;
+    type Nmi = Absent;
+    type Kexec = Absent;
+    type Firmware = SbiFirmware;
+    type Timer = Absent;
+    type Store = Absent;
+
+    fn name(&self) -> &'static str {
+        "riscv64"
+    }
+
+    #[inline(always)]
+    fn capture(&self) -> Snapshot<RegisterSet> {
+        let mut registers = RegisterSet::default();
+        asm::riscv_capture(&mut registers);
+        trap::snapshot(registers)
+    }
+
+    fn ipi(&self) -> Result<&Absent, Unsupported> {
+        Err(IPI)
+    }
+
+    fn nmi(&self) -> Result<&Absent, Unsupported> {
+        Err(NMI)
+    }
+
+    fn kexec(&self) -> Result<&Absent, Unsupported> {
+        Err(KEXEC)
+    }
+
+    fn timer(&self) -> Result<&Absent, Unsupported> {
+        Err(TIMER)
+    }
+
+    fn firmware(&self) -> Result<&SbiFirmware, Unsupported> {
+        Ok(&SbiFirmware)
+    }
+
+    fn store(&self) -> Result<&Absent, Unsupported> {
+        Err(STORE)
+    }
+}
