@@ -43,6 +43,9 @@ pub struct Machine {
     /// Debian packages by need (`qemu`, `linker`, …).
     #[serde(default)]
     pub debian: BTreeMap<String, Vec<String>>,
+    /// What the port lacks, and why: what its kernel says, no more and no less.
+    #[serde(default)]
+    pub lacks: BTreeMap<Capability, String>,
     /// What `cargo xtask test` runs on it.
     pub suite: Suite,
 }
@@ -220,6 +223,38 @@ pub struct StoreDevice {
     pub arguments: Vec<String>,
 }
 
+/// What a machine may lack: the capabilities of `hal::Platform`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capability {
+    /// Maskable signals between CPUs.
+    Ipi,
+    /// Non-maskable ones.
+    Nmi,
+    /// The jump into a crash image.
+    Kexec,
+    /// A timer that arrives as an NMI.
+    Timer,
+    /// Reset and power.
+    Firmware,
+    /// Storage that outlives the kernel.
+    Store,
+}
+
+impl Capability {
+    /// The word for it: the accessor's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Capability::Ipi => "ipi",
+            Capability::Nmi => "nmi",
+            Capability::Kexec => "kexec",
+            Capability::Timer => "timer",
+            Capability::Firmware => "firmware",
+            Capability::Store => "store",
+        }
+    }
+}
+
 /// `[suite]`: the columns of the matrix that `cargo xtask test` runs.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -271,6 +306,9 @@ impl Machine {
         }
         if machine.image_check.not_yet.is_some() && !machine.image_check.entries.is_empty() {
             return wrong("not_yet", "there are `entries`, so the panic path can be followed".into());
+        }
+        if let Some((capability, _)) = machine.lacks.iter().find(|(_, reason)| reason.trim().is_empty()) {
+            return wrong(capability.name(), "an absence needs its reason".into());
         }
         let memory = &machine.memory;
         if memory.default_mib < memory.minimum_mib || memory.default_mib > memory.maximum_mib {

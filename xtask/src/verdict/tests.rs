@@ -376,6 +376,11 @@ fn cpu_states() {
     red(|run| run.say("stopped", "ns", "9000000000000"), &["cpu-states"]);
     // An IPI where the ladder has none; another rung than the scenario names.
     red(|run| run.stop = Stop::Nmi, &["cpu-states"]);
+    // But not where there is nothing else.
+    let mut run = Run::good();
+    run.stop = Stop::Nmi;
+    run.machine.insert_str(0, "lacks.nmi = \"it has none\"");
+    assert!(run.judge().passed());
     red(
         |run| run.scenario = run.scenario.replace("owner = 0", "owner = 0\nrung = { 1 = \"nmi\" }"),
         &["cpu-states"],

@@ -228,6 +228,7 @@ pub struct Run {
     pub inputs: Vec<Input>,
     pub symbols: Vec<(&'static str, u64)>,
     pub scenario: String,
+    pub machine: String,
     pub store: Option<File>,
 }
 
@@ -349,6 +350,7 @@ impl Run {
                 ("__workload_end", WORK + 0x80),
             ],
             scenario: SCENARIO.to_owned(),
+            machine: MACHINE.to_owned(),
             store: Some(File { before: Before::Blank.bytes(0x10000), after: records(&[(1, &entry)]) }),
         }
     }
@@ -409,7 +411,7 @@ impl Run {
                 });
             }
         }
-        let machine = Machine::parse(MACHINE, Path::new("m.toml")).unwrap();
+        let machine = Machine::parse(&self.machine, Path::new("m.toml")).unwrap();
         let scenario = Scenario::parse(&self.scenario, Path::new("s.toml")).unwrap();
         let expect = scenario.expect.resolve(self.kexec);
         let inspection = Inspection {
