@@ -2,9 +2,10 @@
 
 #![cfg(mayday_metal)]
 
-use crate::asm::symbols;
+use crate::asm::{self, symbols};
 use crate::devicetree::{self, COMMAND_LINE, Machine};
-use crate::{clock, console, mmu, percpu, stack};
+use crate::{clock, console, ipi, mmu, percpu, stack};
+use core::sync::atomic::Ordering;
 use hal::CpuId;
 use hal::boot::BootInfo;
 use spin::Once;
@@ -33,10 +34,11 @@ extern "C" fn riscv_boot(hart: u64, tree: u64) -> ! {
         console::stop_with("the linker script reserves another number of stacks");
     }
     let machine =
-        match read_tree(tree).and_then(|tree| Machine::read(tree, hart).map_err(|error| error.reason())) {
+        match read_tree(tree).and_then(|bytes| Machine::read(bytes, hart).map_err(|error| error.reason())) {
             Ok(machine) => MACHINE.call_once(|| machine),
             Err(reason) => console::stop_with(reason),
         };
+    hand_over(machine, hart, tree);
     clock::calibrate(machine.timebase_frequency);
     if let Some(uart) = machine.uart {
         // SAFETY: the device tree says that it is there; translation is off, and `mmu::start` maps it.
@@ -52,6 +54,8 @@ extern "C" fn riscv_boot(hart: u64, tree: u64) -> ! {
     if let Err(reason) = unsafe { mmu::start(machine) } {
         console::stop_with(reason);
     }
+    ipi::listen();
+    percpu::area(CpuId::BOOT).online.store(1, Ordering::Release);
     let information = INFORMATION.call_once(|| BootInfo {
         command_line: machine.command_line(),
         memory: machine.usable_bytes(),
@@ -62,6 +66,17 @@ extern "C" fn riscv_boot(hart: u64, tree: u64) -> ! {
     });
     // SAFETY: the kernel defines it with this signature (hal::boot).
     unsafe { mayday_main(information) }
+}
+
+/// Firmware may boot any hart; the one with the lowest id shall, so that numbers here and outside are the same. Where
+/// that one cannot be started it is not: by a second kernel, for instance, to which it is somebody else's.
+fn hand_over(machine: &Machine, hart: u64, tree: u64) {
+    let lowest = machine.harts().iter().copied().min().unwrap_or(hart);
+    if lowest != hart {
+        // SAFETY: the other hart begins as this one did, with the same contract, and this one touches no memory any
+        // more. If it is not started, nothing has changed.
+        unsafe { asm::riscv_hand_over(lowest, symbols::entry(), tree) };
+    }
 }
 
 /// The tree as bytes. Nothing but `Machine::read` looks at them: they are not mapped later on.

@@ -29,10 +29,19 @@ mod metal {
             let page = device & !(PAGE - 1);
             map(page, page + PAGE, Access::DATA)?;
         }
+        // SAFETY: the tables map everything that runs, to itself.
+        unsafe { enable() }
+    }
+
+    /// Switches translation on, on the executing CPU.
+    ///
+    /// # Safety
+    /// The tables are complete, and the CPU runs what they map.
+    pub unsafe fn enable() -> Result<(), &'static str> {
         let wanted = satp(TABLES.root());
         let got: u64;
-        // SAFETY: the tables map everything that runs from here on, to itself. Nothing was translated before, so
-        // the fence is about the tables alone: it orders their writing before the first walk.
+        // SAFETY: what is mapped is mapped to itself, so nothing changes for what runs (contract). Nothing was
+        // translated before: the first fence orders the tables' writing before the first walk.
         unsafe {
             asm!("sfence.vma", "csrw satp, {wanted}", "sfence.vma", "csrr {got}, satp",
                 wanted = in(reg) wanted, got = out(reg) got, options(nostack));
@@ -53,4 +62,4 @@ mod metal {
 }
 
 #[cfg(mayday_metal)]
-pub use metal::{map_physical, phys_of, start};
+pub use metal::{enable, map_physical, phys_of, start};

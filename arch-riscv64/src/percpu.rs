@@ -1,6 +1,6 @@
 //! What each CPU has of its own. sscratch points to it; the trap entry knows its layout by offsets (`asm/mod.rs`).
 
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// One CPU's area.
 #[repr(C, align(64))]
@@ -18,6 +18,10 @@ pub struct PerCpu {
     pub fault_stack: AtomicU64,
     /// …of the fault after that.
     pub fault_stack_next: AtomicU64,
+    /// Why the next IPI is sent: bits of `ipi::Reason`.
+    pub ipi_reasons: AtomicU32,
+    /// 1 once the CPU runs Rust code with translation on.
+    pub online: AtomicU32,
 }
 
 impl PerCpu {
@@ -30,6 +34,8 @@ impl PerCpu {
             interrupt_stack: AtomicU64::new(0),
             fault_stack: AtomicU64::new(0),
             fault_stack_next: AtomicU64::new(0),
+            ipi_reasons: AtomicU32::new(0),
+            online: AtomicU32::new(0),
         }
     }
 }

@@ -3,8 +3,9 @@
 #![cfg(mayday_metal)]
 
 use crate::firmware::SbiFirmware;
+use crate::ipi::SbiIpi;
 use crate::registers::RegisterSet;
-use crate::{Absent, asm, trap};
+use crate::{Absent, asm, ipi, trap};
 use hal::registers::Snapshot;
 use hal::{Platform, Unsupported};
 
@@ -21,7 +22,7 @@ const fn absent(reason: &'static str) -> Unsupported {
     Unsupported::new(reason)
 }
 
-const IPI: Unsupported = absent("this port starts no other CPU yet, so there is nobody to send to");
+const IPI: Unsupported = absent("firmware has no IPI extension");
 const NMI: Unsupported = absent("supervisor mode has no NMI, and SBI has no call for one");
 const KEXEC: Unsupported = absent("this port cannot enter a second kernel yet");
 const TIMER: Unsupported = absent("the supervisor timer is maskable, and the owner masks it");
@@ -29,7 +30,7 @@ const STORE: Unsupported = absent("SBI keeps nothing over a reset");
 
 impl Platform for Port {
     type Registers = RegisterSet;
-    type Ipi = Absent;
+    type Ipi = SbiIpi;
     type Nmi = Absent;
     type Kexec = Absent;
     type Firmware = SbiFirmware;
@@ -47,8 +48,8 @@ impl Platform for Port {
         trap::snapshot(registers)
     }
 
-    fn ipi(&self) -> Result<&Absent, Unsupported> {
-        Err(IPI)
+    fn ipi(&self) -> Result<&SbiIpi, Unsupported> {
+        if ipi::present() { Ok(&SbiIpi) } else { Err(IPI) }
     }
 
     fn nmi(&self) -> Result<&Absent, Unsupported> {

@@ -7,6 +7,10 @@ pub struct Extension(pub u64);
 impl Extension {
     /// What every firmware has: here, to ask for the others.
     pub const BASE: Extension = Extension(0x10);
+    /// Inter-processor interrupts.
+    pub const IPI: Extension = Extension(0x73_5049);
+    /// Starting and stopping harts.
+    pub const HART_STATE: Extension = Extension(0x48_534d);
     /// System reset.
     pub const SYSTEM_RESET: Extension = Extension(0x5352_5354);
     /// Writing a byte to firmware's console, of before there were extensions.
@@ -68,6 +72,8 @@ mod tests {
 
     #[test]
     fn extensions_are_named_by_letters() {
+        assert_eq!(Extension::IPI.0, u64::from(u32::from_be_bytes(*b"\0sPI")));
+        assert_eq!(Extension::HART_STATE.0, u64::from(u32::from_be_bytes(*b"\0HSM")));
         assert_eq!(Extension::SYSTEM_RESET.0, u64::from(u32::from_be_bytes(*b"SRST")));
     }
 }

@@ -8,6 +8,8 @@ use hal::trap::{Fault, FaultKind};
 
 /// The bit of scause that tells interrupts from exceptions.
 pub const INTERRUPT: u64 = 1 << 63;
+/// A software interrupt: an IPI.
+pub const SOFTWARE_INTERRUPT: u64 = 1;
 /// An illegal instruction, or one that is not for supervisors; stval has its bits.
 pub const ILLEGAL_INSTRUCTION: u64 = 2;
 /// `ebreak`.
@@ -60,6 +62,7 @@ mod metal {
     use super::*;
     use crate::asm::{self, symbols};
     use crate::cpu::Status;
+    use crate::ipi::{self, Reason};
     use crate::registers::Frame;
     use crate::stack::{self, Kind, SLOT};
     use crate::{Port, console};
@@ -99,11 +102,23 @@ mod metal {
         if let Some(handlers) = HANDLERS.get() {
             (handlers.interrupt)(number as u32);
         }
-        // Nothing here asks for one, so it is nobody's: without this it would come again at once, for ever.
-        // SAFETY: takes away an interrupt's right to interrupt.
-        unsafe { asm!("csrc sie, {}", in(reg) 1_u64 << (number & 63), options(nostack)) };
+        match number {
+            SOFTWARE_INTERRUPT => software(frame),
+            // Nothing here asks for it, so it is nobody's: without this it would come again at once, for ever.
+            // SAFETY: takes away an interrupt's right to interrupt.
+            _ => unsafe { asm!("csrc sie, {}", in(reg) 1_u64.wrapping_shl(number as u32), options(nostack)) },
+        }
         if HANDLERS.get().is_some_and(|handlers| (handlers.resume)() == Resume::Masked) {
             frame.status &= !Status::SPIE.bits();
+        }
+    }
+
+    /// An IPI. It is ended before its handler runs: the handler may never return.
+    fn software(frame: &Frame) {
+        if ipi::take().contains(Reason::STOP)
+            && let Some(handlers) = HANDLERS.get()
+        {
+            (handlers.stop)(&snapshot(frame.registers));
         }
     }
 

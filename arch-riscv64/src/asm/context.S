@@ -13,6 +13,21 @@ riscv_switch_stack:
     unimp
 
 /*
+ * riscv_hand_over(hart, entry, opaque) -> error: starts another hart at `entry` and stops this one, which takes no
+ * memory: the other one begins on the same stack. Returns only if it could not be started.
+ */
+.globl riscv_hand_over
+riscv_hand_over:
+    li      a7, {HART_STATE}
+    li      a6, 0
+    ecall
+    bnez    a0, 2f
+    li      a6, 1
+1:  ecall
+    j       1b
+2:  ret
+
+/*
  * riscv_capture(words: *mut RegisterSet): the caller's registers in the order of elf_gregset_t; pc is the
  * return address. Everything a callee may destroy holds what the call left in it.
  */

@@ -21,4 +21,21 @@ riscv64_entry:
     li      s0, 0
     call    riscv_boot
     unimp
+
+/* A secondary arrives the same way, with its logical number in a1. */
+.globl riscv_secondary_entry
+riscv_secondary_entry:
+    csrci   sstatus, {STATUS_SIE}
+    csrw    sie, zero
+    csrw    satp, zero
+    lla     sp, __stacks_start
+    li      t0, {STACK_SLOT}
+    add     sp, sp, t0
+    li      t0, {STACKS_PER_CPU}
+    mul     t0, t0, a1
+    add     sp, sp, t0
+    li      s0, 0
+    mv      a0, a1
+    call    riscv_secondary_start
+    unimp
 .text

@@ -6,6 +6,7 @@ use core::mem::offset_of;
 use crate::cpu::Status;
 use crate::percpu::PerCpu;
 use crate::registers::{Frame, RegisterSet};
+use crate::sbi::Extension;
 use crate::{stack, trap};
 
 // The files count on these: a register is the word of its number, pc is word 0.
@@ -21,9 +22,11 @@ global_asm!(
     include_str!("workload.S"),
     include_str!("provoke.S"),
     STACK_SLOT = const stack::SLOT,
+    STACKS_PER_CPU = const stack::SLOT * stack::PER_CPU as u64,
     STATUS_SIE = const Status::SIE.bits(),
     STATUS_SPIE = const Status::SPIE.bits(),
     STATUS_SPP = const Status::SPP.bits(),
+    HART_STATE = const Extension::HART_STATE.0,
     HARDWARE_ERROR = const trap::HARDWARE_ERROR,
     FRAME_SIZE = const size_of::<Frame>(),
     FRAME_STATUS = const offset_of!(Frame, status),
@@ -40,6 +43,9 @@ global_asm!(
 unsafe extern "C" {
     /// Leaves the caller's stack for good and calls `entry(job)` on the stack that ends at `stack_top`.
     pub fn riscv_switch_stack(job: *const (), entry: extern "C" fn(*const ()) -> !, stack_top: u64) -> !;
+    /// Starts hart `hart` at `entry`, with `opaque` in a1, and stops this one. Returns SBI's error if the other one
+    /// was not started.
+    pub fn riscv_hand_over(hart: u64, entry: u64, opaque: u64) -> i64;
     /// Stores the caller's registers.
     pub safe fn riscv_capture(registers: &mut RegisterSet);
     /// One `wfi` inside `.text.park`, with interrupts off.
@@ -79,6 +85,8 @@ pub mod symbols {
             pub static __build_id_start: u8;
             pub static __build_id_end: u8;
             pub static riscv_trap_entry: u8;
+            pub static riscv_secondary_entry: u8;
+            pub static riscv64_entry: u8;
         }
     }
 
@@ -104,5 +112,7 @@ pub mod symbols {
         build_id_start = __build_id_start;
         build_id_end = __build_id_end;
         trap_entry = riscv_trap_entry;
+        secondary_entry = riscv_secondary_entry;
+        entry = riscv64_entry;
     }
 }
