@@ -4,7 +4,7 @@
 
 use crate::asm::{self, symbols};
 use crate::devicetree::{self, COMMAND_LINE, Machine};
-use crate::{clock, console, ipi, mmu, percpu, stack};
+use crate::{clock, console, cpu, ipi, mmu, percpu, stack};
 use core::sync::atomic::Ordering;
 use hal::CpuId;
 use hal::boot::BootInfo;
@@ -54,7 +54,8 @@ extern "C" fn riscv_boot(hart: u64, tree: u64) -> ! {
     if let Err(reason) = unsafe { mmu::start(machine) } {
         console::stop_with(reason);
     }
-    ipi::listen();
+    ipi::find();
+    cpu::listen();
     percpu::area(CpuId::BOOT).online.store(1, Ordering::Release);
     let information = INFORMATION.call_once(|| BootInfo {
         command_line: machine.command_line(),

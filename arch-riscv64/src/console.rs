@@ -31,7 +31,7 @@ mod metal {
     use crate::devicetree::Uart;
     use crate::firmware::SbiFirmware;
     use crate::sbi::{self, Extension};
-    use crate::{Port, cpu};
+    use crate::{Port, boot, cpu, plic};
     use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
     use hal::Unsupported;
     use hal::console::EmergencyConsole;
@@ -145,9 +145,16 @@ mod metal {
         }
     }
 
-    /// Lets a typed byte interrupt the boot CPU.
+    /// Lets a typed byte interrupt the boot CPU: the handler `console_byte` is called for it.
     pub fn enable_receive_interrupt() -> Result<(), Unsupported> {
-        Err(Unsupported::new("this port does not use the interrupt controller (PLIC) yet"))
+        let machine = boot::machine().ok_or(Unsupported::new("the device tree was not read yet"))?;
+        let source = machine.uart.and_then(|uart| uart.source);
+        let source = source.ok_or(Unsupported::new("the console has no interrupt in the device tree"))?;
+        if !plic::enable(source) {
+            return Err(Unsupported::new("the device tree names no interrupt controller (PLIC)"));
+        }
+        raise_receive_interrupt();
+        Ok(())
     }
 
     /// Prints a message with the emergency console, in pieces.

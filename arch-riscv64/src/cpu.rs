@@ -62,6 +62,13 @@ mod metal {
         unsafe { asm!("csrsi sstatus, 2", options(nostack, preserves_flags)) };
     }
 
+    /// Lets software and external interrupts in on the executing CPU, once it unmasks interrupts: what there is of
+    /// them, their sources decide.
+    pub(crate) fn listen() {
+        // SAFETY: the trap entry is installed, and takes them.
+        unsafe { asm!("csrw sie, {}", in(reg) 1_u64 << 1 | 1_u64 << 9, options(nostack, preserves_flags)) };
+    }
+
     /// The end of a CPU that has nowhere to report to.
     pub(crate) fn stop_for_ever() -> ! {
         loop {
@@ -71,9 +78,9 @@ mod metal {
 }
 
 #[cfg(mayday_metal)]
-pub(crate) use metal::stop_for_ever;
-#[cfg(mayday_metal)]
 pub use metal::{interrupts_enabled, unmask_interrupts};
+#[cfg(mayday_metal)]
+pub(crate) use metal::{listen, stop_for_ever};
 
 #[cfg(test)]
 mod tests {

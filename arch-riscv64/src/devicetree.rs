@@ -1,6 +1,7 @@
 //! What the device tree says about the machine (Devicetree Specification 0.4; the bindings of `cpus`, `ns16550a`,
 //! `sifive,test0`).
 
+use crate::plic::{self, Plic};
 use fdt::nodes::Node;
 use fdt::parsing::NoPanic;
 use fdt::parsing::unaligned::UnalignedParser;
@@ -27,6 +28,8 @@ pub struct Uart {
     pub base: u64,
     /// log2 of the distance in bytes between two of them.
     pub shift: u32,
+    /// Its interrupt source, if it has one.
+    pub source: Option<u32>,
 }
 
 /// The machine.
@@ -46,6 +49,10 @@ pub struct Machine {
     pub timebase_frequency: u64,
     /// The console.
     pub uart: Option<Uart>,
+    /// The interrupt controller, if it has a way to the CPU that boots.
+    pub plic: Option<Plic>,
+    /// Handle of the booting CPU's own interrupt controller.
+    boot_interrupts: Option<u64>,
     /// Physical address of the register that ends an emulated run.
     pub exit_device: Option<u64>,
 }
@@ -137,6 +144,8 @@ impl Machine {
             harts_ignored: 0,
             timebase_frequency: crate::clock::ESTIMATED_FREQUENCY,
             uart: None,
+            plic: None,
+            boot_interrupts: None,
             exit_device: None,
         };
         for node in children(&root).filter(|node| is_type(node, b"memory\0")) {
@@ -180,6 +189,12 @@ impl Machine {
                 None => self.harts_ignored += 1,
             }
         }
+        // Each has its own controller as a child, whose handle is what other controllers know it by.
+        let boot_cpu = nodes().find(|node| number(node, "reg") == Some(boot_hart));
+        self.boot_interrupts = boot_cpu.and_then(|cpu| {
+            let mut inside = children(&cpu).filter(|node| is_compatible(node, b"riscv,cpu-intc"));
+            inside.find_map(|node| number(&node, "phandle"))
+        });
         let frequency = number(cpus, "timebase-frequency")
             .or_else(|| nodes().find_map(|node| number(&node, "timebase-frequency")));
         self.timebase_frequency =
@@ -203,12 +218,33 @@ impl Machine {
             let width = number(&node, "reg-io-width").unwrap_or(1);
             let shift = number(&node, "reg-shift").unwrap_or(0);
             if self.uart.is_none() && is_compatible(&node, b"ns16550a") && width == 1 && shift <= 4 {
-                self.uart = Some(Uart { base, shift: shift as u32 });
+                let source = property(&node, "interrupts").and_then(|sources| sources.first_chunk::<4>());
+                let source = source.map(|source| u32::from_be_bytes(*source));
+                let source = source.filter(|source| (1..plic::SOURCES).contains(source));
+                self.uart = Some(Uart { base, shift: shift as u32, source });
+            }
+            if self.plic.is_none() && is_compatible(&node, b"riscv,plic0") {
+                let context = self.boot_context(&node);
+                self.plic = context.map(|context| Plic { base, context });
             }
             if self.exit_device.is_none() && is_compatible(&node, b"sifive,test0") {
                 self.exit_device = Some(base);
             }
         }
+    }
+}
+
+impl Machine {
+    /// The context of the interrupt controller `node` that is the booting CPU's, in supervisor mode: pairs of a
+    /// CPU's controller and an interrupt of it, in the order of contexts.
+    fn boot_context(&self, node: &FallibleNode<'_>) -> Option<u32> {
+        const SUPERVISOR_EXTERNAL: u64 = 9;
+        let own = self.boot_interrupts?;
+        let (pairs, _) = property(node, "interrupts-extended")?.as_chunks::<8>();
+        let wanted = own << 32 | SUPERVISOR_EXTERNAL;
+        let context = pairs.iter().position(|pair| u64::from_be_bytes(*pair) == wanted)?;
+        // As many as the controller has room for.
+        u32::try_from(context).ok().filter(|context| *context < 15872)
     }
 }
 
@@ -374,6 +410,10 @@ mod tests {
                         node.property("device_type", b"cpu\0");
                         node.cells("reg", &[hart]);
                         node.property("status", b"okay\0");
+                        node.node("interrupt-controller", |node| {
+                            node.property("compatible", b"riscv,cpu-intc\0");
+                            node.cells("phandle", &[10 + hart]);
+                        });
                     });
                 }
                 node.node("cpu@99", |node| {
@@ -388,6 +428,14 @@ mod tests {
                 node.node("serial@10000000", |node| {
                     node.property("compatible", b"ns16550a\0");
                     node.cells("reg", &[0, 0x1000_0000, 0, 0x100]);
+                    node.cells("interrupts", &[10]);
+                });
+                node.node("plic@c000000", |node| {
+                    node.property("compatible", b"sifive,plic-1.0.0\0riscv,plic0\0");
+                    node.cells("reg", &[0, 0xc00_0000, 0, 0x60_0000]);
+                    let contexts: Vec<_> =
+                        (0..harts).flat_map(|hart| [10 + hart, 11, 10 + hart, 9]).collect();
+                    node.cells("interrupts-extended", &contexts);
                 });
                 node.node("test@100000", |node| {
                     node.property("compatible", b"sifive,test1\0sifive,test0\0syscon\0");
@@ -407,7 +455,8 @@ mod tests {
         assert_eq!(machine.harts_ignored, 0);
         assert_eq!(machine.usable_bytes(), 0x2000_0000 - 0x8_0000);
         assert_eq!(machine.timebase_frequency, 10_000_000);
-        assert_eq!(machine.uart, Some(Uart { base: 0x1000_0000, shift: 0 }));
+        assert_eq!(machine.uart, Some(Uart { base: 0x1000_0000, shift: 0, source: Some(10) }));
+        assert_eq!(machine.plic, Some(Plic { base: 0xc00_0000, context: 3 }));
         assert_eq!(machine.exit_device, Some(0x10_0000));
     }
 

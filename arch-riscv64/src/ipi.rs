@@ -32,16 +32,14 @@ mod metal {
 
     static PRESENT: AtomicBool = AtomicBool::new(false);
 
-    /// Whether firmware can send them. Asked once, at boot.
+    /// Whether firmware can send them.
     pub fn present() -> bool {
         PRESENT.load(Ordering::Acquire)
     }
 
-    /// Lets IPIs in on the executing CPU, once it unmasks interrupts.
-    pub fn listen() {
+    /// Asks firmware. At boot.
+    pub fn find() {
         PRESENT.store(sbi::has(Extension::IPI), Ordering::Release);
-        // SAFETY: the trap entry is installed, and takes them.
-        unsafe { asm!("csrsi sie, 2", options(nostack, preserves_flags)) };
     }
 
     /// Ends the IPI that this CPU has taken, and says what it was for.
@@ -81,4 +79,4 @@ mod metal {
 }
 
 #[cfg(mayday_metal)]
-pub use metal::{SbiIpi, listen, present, take};
+pub use metal::{SbiIpi, find, present, take};

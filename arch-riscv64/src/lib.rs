@@ -24,6 +24,7 @@ pub mod mmu;
 pub mod nmi;
 pub mod percpu;
 pub mod platform;
+pub mod plic;
 pub mod registers;
 pub mod sbi;
 pub mod smp;

@@ -25,7 +25,10 @@ mod metal {
             let start = symbols::stacks_start() + slot * SLOT;
             map(start + GUARD, start + SLOT, Access::DATA)?;
         }
-        for device in [machine.uart.map(|uart| uart.base), machine.exit_device].into_iter().flatten() {
+        let source = machine.uart.and_then(|uart| uart.source).unwrap_or(0);
+        let controller = machine.plic.map(|plic| plic.pages(source)).into_iter().flatten();
+        let others = [machine.uart.map(|uart| uart.base), machine.exit_device].into_iter().flatten();
+        for device in controller.chain(others) {
             let page = device & !(PAGE - 1);
             map(page, page + PAGE, Access::DATA)?;
         }

@@ -4,7 +4,7 @@
 
 use crate::asm::symbols;
 use crate::sbi::{self, Extension};
-use crate::{Port, boot, clock, console, cpu, ipi, mmu, percpu};
+use crate::{Port, boot, clock, console, cpu, mmu, percpu};
 use core::sync::atomic::Ordering;
 use hal::CpuId;
 use hal::smp::{Secondaries, StartError};
@@ -57,7 +57,7 @@ extern "C" fn riscv_secondary_start(number: usize) -> ! {
         console::print(&[b"\nmayday riscv64: a CPU does not come up: ", reason.as_bytes(), b"\n"]);
         cpu::stop_for_ever()
     }
-    ipi::listen();
+    cpu::listen();
     percpu::area(cpu).online.store(1, Ordering::Release);
     // SAFETY: the kernel defines it with this signature (hal::boot).
     unsafe { mayday_secondary(cpu) }

@@ -10,6 +10,8 @@ use hal::trap::{Fault, FaultKind};
 pub const INTERRUPT: u64 = 1 << 63;
 /// A software interrupt: an IPI.
 pub const SOFTWARE_INTERRUPT: u64 = 1;
+/// An external interrupt: a device's.
+pub const EXTERNAL_INTERRUPT: u64 = 9;
 /// An illegal instruction, or one that is not for supervisors; stval has its bits.
 pub const ILLEGAL_INSTRUCTION: u64 = 2;
 /// `ebreak`.
@@ -65,9 +67,10 @@ mod metal {
     use crate::ipi::{self, Reason};
     use crate::registers::Frame;
     use crate::stack::{self, Kind, SLOT};
-    use crate::{Port, console};
+    use crate::{Port, console, plic};
     use core::arch::asm;
     use core::sync::atomic::AtomicU32;
+    use hal::console::EmergencyConsole;
     use hal::cpu::Cpu;
     use hal::registers::Snapshot;
     use hal::testload::Provoke;
@@ -104,6 +107,7 @@ mod metal {
         }
         match number {
             SOFTWARE_INTERRUPT => software(frame),
+            EXTERNAL_INTERRUPT => external(frame),
             // Nothing here asks for it, so it is nobody's: without this it would come again at once, for ever.
             // SAFETY: takes away an interrupt's right to interrupt.
             _ => unsafe { asm!("csrc sie, {}", in(reg) 1_u64.wrapping_shl(number as u32), options(nostack)) },
@@ -119,6 +123,24 @@ mod metal {
             && let Some(handlers) = HANDLERS.get()
         {
             (handlers.stop)(&snapshot(frame.registers));
+        }
+    }
+
+    fn external(frame: &Frame) {
+        let Some(source) = plic::claim() else { return };
+        // Fetched first, so that the device has nothing more to say when its interrupt is ended; and that comes before
+        // the handler, which may never return. What is typed faster comes with the next interrupt.
+        let mut bytes = [None; console::FIFO];
+        if plic::is_enabled(source) {
+            for slot in &mut bytes {
+                *slot = Port.read();
+            }
+        }
+        plic::complete(source);
+        for byte in bytes.into_iter().flatten() {
+            if let Some(handlers) = HANDLERS.get() {
+                (handlers.console_byte)(byte, &snapshot(frame.registers));
+            }
         }
     }
 
