@@ -4,7 +4,8 @@
 
 use crate::asm::{self, symbols};
 use crate::devicetree::{self, COMMAND_LINE, Machine};
-use crate::{clock, console, cpu, ipi, mmu, percpu, stack};
+use crate::{clock, console, cpu, ipi, kexec, mmu, percpu, stack};
+use core::cell::UnsafeCell;
 use core::sync::atomic::Ordering;
 use hal::CpuId;
 use hal::boot::BootInfo;
@@ -18,23 +19,47 @@ unsafe extern "Rust" {
 static MACHINE: Once<Machine> = Once::new();
 static INFORMATION: Once<BootInfo> = Once::new();
 
+/// The most that a device tree may have: one of a machine with 16 CPUs has 20 KiB.
+pub const TREE: usize = 64 << 10;
+
+/// The device tree, which is copied because firmware's may lie anywhere.
+#[repr(C, align(8))]
+struct TreeBytes(UnsafeCell<[u8; TREE]>);
+
+// SAFETY: written only by the boot CPU before it starts others or enters the kernel, read only afterwards.
+unsafe impl Sync for TreeBytes {}
+
+static TREE_BYTES: TreeBytes = TreeBytes(UnsafeCell::new([0; TREE]));
+static TREE_LENGTH: Once<usize> = Once::new();
+
+/// The flattened device tree, once it was copied.
+pub fn tree() -> &'static [u8] {
+    let length = TREE_LENGTH.get().copied().unwrap_or(0);
+    // SAFETY: never written again once the length is set.
+    let bytes = unsafe { &*TREE_BYTES.0.get() };
+    bytes.get(..length).unwrap_or_default()
+}
+
 /// The machine, once the device tree was read.
 pub fn machine() -> Option<&'static Machine> {
     MACHINE.get()
 }
 
-/// The first Rust code: on the boot CPU's main stack, translation and interrupts off, .bss zeroed. `hart` and `tree`:
-/// a0 and a1 as firmware left them.
+/// The first Rust code: on the boot CPU's main stack, translation and interrupts off, .bss zeroed, image relocated.
+/// `hart` and `tree`: a0 and a1 as firmware left them. `strange_relocations`: records that the entry code does not know.
 #[unsafe(no_mangle)]
-extern "C" fn riscv_boot(hart: u64, tree: u64) -> ! {
+extern "C" fn riscv_boot(hart: u64, tree: u64, strange_relocations: u64) -> ! {
     percpu::prepare(CpuId::BOOT);
     // SAFETY: the boot CPU runs this, and its area was just prepared.
     unsafe { percpu::install(CpuId::BOOT) };
+    if strange_relocations != 0 {
+        console::stop_with("the image has relocations other than R_RISCV_RELATIVE");
+    }
     if symbols::stacks_end() - symbols::stacks_start() != stack::SLOT * stack::COUNT as u64 {
         console::stop_with("the linker script reserves another number of stacks");
     }
     let machine =
-        match read_tree(tree).and_then(|bytes| Machine::read(bytes, hart).map_err(|error| error.reason())) {
+        match copy_tree(tree).and_then(|bytes| Machine::read(bytes, hart).map_err(|error| error.reason())) {
             Ok(machine) => MACHINE.call_once(|| machine),
             Err(reason) => console::stop_with(reason),
         };
@@ -69,9 +94,13 @@ extern "C" fn riscv_boot(hart: u64, tree: u64) -> ! {
     unsafe { mayday_main(information) }
 }
 
-/// Firmware may boot any hart; the one with the lowest id shall, so that numbers here and outside are the same. Where
-/// that one cannot be started it is not: by a second kernel, for instance, to which it is somebody else's.
+/// Firmware may boot any hart; the one with the lowest id shall, so that numbers here and outside are the same. It
+/// begins anew with all that this one has written, which is zeroed or relocated again. Not in a crash kernel, whose other
+/// CPUs are the first kernel's.
 fn hand_over(machine: &Machine, hart: u64, tree: u64) {
+    if kexec::is_crash_kernel() {
+        return;
+    }
     let lowest = machine.harts().iter().copied().min().unwrap_or(hart);
     if lowest != hart {
         // SAFETY: the other hart begins as this one did, with the same contract, and this one touches no memory any
@@ -80,8 +109,8 @@ fn hand_over(machine: &Machine, hart: u64, tree: u64) {
     }
 }
 
-/// The tree as bytes. Nothing but `Machine::read` looks at them: they are not mapped later on.
-fn read_tree(address: u64) -> Result<&'static [u8], &'static str> {
+/// Copies the tree, and returns the copy.
+fn copy_tree(address: u64) -> Result<&'static [u8], &'static str> {
     const NONE: &str = "firmware passed no device tree";
     if address == 0 || !address.is_multiple_of(8) {
         return Err(NONE);
@@ -89,8 +118,13 @@ fn read_tree(address: u64) -> Result<&'static [u8], &'static str> {
     // SAFETY: the boot contract: a1 is the address of a flattened device tree, which has a 40-byte header.
     let header = unsafe { core::slice::from_raw_parts(address as *const u8, devicetree::HEADER) };
     let length = devicetree::stated_length(header).ok_or(NONE)?;
-    // SAFETY: the header says that the tree has this many bytes; translation is off, and nobody else runs.
-    Ok(unsafe { core::slice::from_raw_parts(address as *const u8, length) })
+    // SAFETY: only this CPU runs, and nothing else refers to the copy yet.
+    let room = unsafe { &mut *TREE_BYTES.0.get() };
+    let room = room.get_mut(..length).ok_or("the device tree is larger than 64 KiB")?;
+    // SAFETY: the header says that the tree has this many bytes; translation is off.
+    room.copy_from_slice(unsafe { core::slice::from_raw_parts(address as *const u8, length) });
+    TREE_LENGTH.call_once(|| length);
+    Ok(tree())
 }
 
 /// First eight bytes of the build-id in the note that the linker wrote, big-endian: name size, descriptor size, type,

@@ -53,6 +53,8 @@ pub struct Machine {
     pub plic: Option<Plic>,
     /// Handle of the booting CPU's own interrupt controller.
     boot_interrupts: Option<u64>,
+    /// The crash module: physical start and end address.
+    pub initrd: Option<(u64, u64)>,
     /// Physical address of the register that ends an emulated run.
     pub exit_device: Option<u64>,
 }
@@ -120,6 +122,22 @@ impl Machine {
         self.reserved.get().iter().fold(ram, |ram, range| ram.saturating_sub(overlap(range)))
     }
 
+    /// Whether `[start, start + len)` is RAM as a whole, and none of it reserved. Adjacent ranges count as one.
+    pub fn is_ram(&self, start: u64, len: u64) -> bool {
+        let Some(end) = start.checked_add(len) else { return false };
+        let overlaps = |&(from, size): &(u64, u64)| start < from.saturating_add(size) && from < end;
+        if self.reserved.get().iter().any(overlaps) {
+            return false;
+        }
+        let mut at = start;
+        while at < end {
+            let holds = |(from, size): &&(u64, u64)| *from <= at && at < from.saturating_add(*size);
+            let Some((from, size)) = self.memory.get().iter().find(holds) else { return false };
+            at = from.saturating_add(*size);
+        }
+        true
+    }
+
     /// Hart ids by logical number, the booting one first.
     pub fn harts(&self) -> &[u64] {
         self.harts.get(..self.hart_count).unwrap_or_default()
@@ -146,6 +164,7 @@ impl Machine {
             uart: None,
             plic: None,
             boot_interrupts: None,
+            initrd: None,
             exit_device: None,
         };
         for node in children(&root).filter(|node| is_type(node, b"memory\0")) {
@@ -209,6 +228,8 @@ impl Machine {
             self.command_line_len += 1;
         }
         self.command_line_cut = text.len() > COMMAND_LINE;
+        let (start, end) = (number(chosen, "linux,initrd-start"), number(chosen, "linux,initrd-end"));
+        self.initrd = start.zip(end).filter(|(start, end)| start < end && *end <= u64::MAX / 2);
     }
 
     fn read_devices(&mut self, soc: &FallibleNode<'_>) {
@@ -276,6 +297,68 @@ fn is_whole(tree: &[u8]) -> bool {
         tree.get(end.checked_sub(4)?..end)
     };
     stated_length(tree).is_some_and(|length| length <= tree.len()) && last() == Some(&END.to_be_bytes())
+}
+
+/// Writes the tree that a crash kernel gets: `source` with room for a command line of [`COMMAND_LINE`] bytes in place of
+/// its own, zeroed. Returns the length of the tree and where the command line goes.
+pub fn write_for_crash(source: &[u8], out: &mut [u8]) -> Result<(usize, core::ops::Range<usize>), TreeError> {
+    const BAD: TreeError = TreeError::Malformed;
+    if !is_whole(source) {
+        return Err(BAD);
+    }
+    let tree = fdt::Fdt::new_unaligned_fallible(source).map_err(|_| BAD)?;
+    let value = find(&tree, "/chosen").and_then(|chosen| property(&chosen, "bootargs")).ok_or(BAD)?;
+    // The value is a part of `source`: what is before it stays, what is behind it moves.
+    let start = value.as_ptr().addr().checked_sub(source.as_ptr().addr()).ok_or(BAD)?;
+    let behind = start.checked_add(value.len().next_multiple_of(4)).ok_or(BAD)?;
+    let total = stated_length(source).ok_or(BAD)?;
+    let slot = start..start.checked_add(COMMAND_LINE).ok_or(BAD)?;
+    let rest = source.get(behind..total).ok_or(BAD)?;
+    let length = slot.end.checked_add(rest.len()).ok_or(BAD)?;
+    let out = out.get_mut(..length).ok_or(BAD)?;
+    out.get_mut(..start).ok_or(BAD)?.copy_from_slice(source.get(..start).ok_or(BAD)?);
+    out.get_mut(slot.clone()).ok_or(BAD)?.fill(0);
+    out.get_mut(slot.end..).ok_or(BAD)?.copy_from_slice(rest);
+    // The header's total length and structure size grow by as much, and so do the offsets of what is behind.
+    let moved = (slot.end as u32).wrapping_sub(behind as u32);
+    for word in [1, 2, 3, 4, 9] {
+        let before = header_word(source, word).ok_or(BAD)?;
+        if matches!(word, 1 | 9) || before as usize >= behind {
+            let at = word * 4;
+            out.get_mut(at..at + 4).ok_or(BAD)?.copy_from_slice(&before.wrapping_add(moved).to_be_bytes());
+        }
+    }
+    // The property's length is two words before its value.
+    let at = start.checked_sub(8).ok_or(BAD)?;
+    out.get_mut(at..at + 4).ok_or(BAD)?.copy_from_slice(&(COMMAND_LINE as u32).to_be_bytes());
+    Ok((length, slot))
+}
+
+/// Puts `base` without any `key=…` and then `key=value` into `room`, NUL-padded. `None` if it does not fit; then `room`
+/// holds nothing useful.
+pub fn patch_command_line(room: &mut [u8], base: &str, key: &str, value: &str) -> Option<()> {
+    let mut used = 0_usize;
+    let mut put = |text: &str| {
+        let end = used.checked_add(text.len())?;
+        room.get_mut(used..end)?.copy_from_slice(text.as_bytes());
+        used = end;
+        Some(())
+    };
+    let is_key = |word: &&str| word.split_once('=').map_or(*word, |(name, _)| name) == key;
+    for word in base.split_ascii_whitespace().filter(|word| !is_key(word)) {
+        put(word)?;
+        put(" ")?;
+    }
+    put(key)?;
+    put("=")?;
+    put(value)?;
+    // At least one NUL ends the string.
+    let rest = room.get_mut(used..)?;
+    if rest.is_empty() {
+        return None;
+    }
+    rest.fill(0);
+    Some(())
 }
 
 fn find<'a>(tree: &Tree<'a>, path: &str) -> Option<FallibleNode<'a>> {
@@ -391,7 +474,11 @@ mod tests {
         writer.node("", |root| {
             root.cells("#address-cells", &[2]);
             root.cells("#size-cells", &[2]);
-            root.node("chosen", |node| node.property("bootargs", command_line));
+            root.node("chosen", |node| {
+                node.cells("linux,initrd-start", &[0x8820_0000]);
+                node.property("bootargs", command_line);
+                node.cells("linux,initrd-end", &[0, 0x8840_0000]);
+            });
             root.node("memory@80000000", |node| {
                 node.property("device_type", b"memory\0");
                 node.cells("reg", &[0, 0x8000_0000, 0, 0x2000_0000]);
@@ -458,6 +545,48 @@ mod tests {
         assert_eq!(machine.uart, Some(Uart { base: 0x1000_0000, shift: 0, source: Some(10) }));
         assert_eq!(machine.plic, Some(Plic { base: 0xc00_0000, context: 3 }));
         assert_eq!(machine.exit_device, Some(0x10_0000));
+        assert_eq!(machine.initrd, Some((0x8820_0000, 0x8840_0000)));
+    }
+
+    #[test]
+    fn ram_is_what_nobody_has_reserved() {
+        let machine = Machine::read(&tree(1, b"\0"), 0).unwrap();
+        assert!(machine.is_ram(0x8008_0000, 0x1ff8_0000));
+        for (start, len) in
+            [(0x8007_ffff, 2), (0x8000_0000, 1), (0x8008_0000, 0x1ff8_0001), (0x1000_0000, 1), (u64::MAX, 2)]
+        {
+            assert!(!machine.is_ram(start, len), "{start:#x}");
+        }
+    }
+
+    #[test]
+    fn a_crash_kernel_gets_the_same_machine_and_its_own_command_line() {
+        for line in [&b"a first kernel\0"[..], b"\0", &[b'x'; COMMAND_LINE + 9]] {
+            let source = tree(2, line);
+            let mut out = std::vec![0xff; source.len() + COMMAND_LINE];
+            let (length, slot) = write_for_crash(&source, &mut out).unwrap();
+            assert_eq!(slot.len(), COMMAND_LINE);
+            patch_command_line(&mut out[slot], "a=1 capture.record=9,9 b", "capture.record", "0x10,0x20")
+                .unwrap();
+            let machine = Machine::read(&out[..length], 1).unwrap();
+            assert_eq!(machine.command_line(), "a=1 b capture.record=0x10,0x20");
+            assert_eq!(machine.harts(), [1, 0]);
+            assert_eq!(machine.usable_bytes(), 0x2000_0000 - 0x8_0000);
+            assert_eq!(
+                (machine.exit_device, machine.initrd),
+                (Some(0x10_0000), Some((0x8820_0000, 0x8840_0000)))
+            );
+            assert_eq!(write_for_crash(&source, &mut out[..length - 1]).unwrap_err(), TreeError::Malformed);
+        }
+    }
+
+    #[test]
+    fn a_command_line_that_does_not_fit_is_refused() {
+        let mut room = [0; 8];
+        assert_eq!(patch_command_line(&mut room, "", "abc", "def"), Some(()));
+        assert_eq!(&room, b"abc=def\0");
+        assert_eq!(patch_command_line(&mut room, "", "abc", "defg"), None);
+        assert_eq!(patch_command_line(&mut room, "more", "abc", "def"), None);
     }
 
     #[test]
@@ -481,6 +610,7 @@ mod tests {
             for value in [0, 0xff, good[index] ^ 1] {
                 let mut bad = good.clone();
                 bad[index] = value;
+                let _ = write_for_crash(&bad, &mut [0; 8192]);
                 if let Ok(machine) = Machine::read(&bad, 0) {
                     machine.usable_bytes();
                 }

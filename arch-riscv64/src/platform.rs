@@ -4,6 +4,7 @@
 
 use crate::firmware::SbiFirmware;
 use crate::ipi::SbiIpi;
+use crate::kexec::DeviceTreeKexec;
 use crate::registers::RegisterSet;
 use crate::{Absent, asm, ipi, trap};
 use hal::registers::Snapshot;
@@ -24,7 +25,6 @@ const fn absent(reason: &'static str) -> Unsupported {
 
 const IPI: Unsupported = absent("firmware has no IPI extension");
 const NMI: Unsupported = absent("supervisor mode has no NMI, and SBI has no call for one");
-const KEXEC: Unsupported = absent("this port cannot enter a second kernel yet");
 const TIMER: Unsupported = absent("the supervisor timer is maskable, and the owner masks it");
 const STORE: Unsupported = absent("SBI keeps nothing over a reset");
 
@@ -32,7 +32,7 @@ impl Platform for Port {
     type Registers = RegisterSet;
     type Ipi = SbiIpi;
     type Nmi = Absent;
-    type Kexec = Absent;
+    type Kexec = DeviceTreeKexec;
     type Firmware = SbiFirmware;
     type Timer = Absent;
     type Store = Absent;
@@ -56,8 +56,8 @@ impl Platform for Port {
         Err(NMI)
     }
 
-    fn kexec(&self) -> Result<&Absent, Unsupported> {
-        Err(KEXEC)
+    fn kexec(&self) -> Result<&DeviceTreeKexec, Unsupported> {
+        Ok(&DeviceTreeKexec)
     }
 
     fn timer(&self) -> Result<&Absent, Unsupported> {

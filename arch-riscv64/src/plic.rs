@@ -88,6 +88,16 @@ mod metal {
         }
     }
 
+    /// Takes back what was enabled; how many sources that is. A source that is pending already stays so, and reaches
+    /// nobody until somebody enables it.
+    pub fn disable_all() -> u32 {
+        let source = ENABLED.swap(0, Ordering::AcqRel);
+        let Some(plic) = plic().filter(|_| source != 0) else { return 0 };
+        let word = plic.enable(source);
+        write(word, read(word) & !(1 << (source % 32)));
+        1
+    }
+
     /// Whether `source` is the one that was enabled.
     pub fn is_enabled(source: u32) -> bool {
         source != 0 && source == ENABLED.load(Ordering::Acquire)
@@ -95,7 +105,7 @@ mod metal {
 }
 
 #[cfg(mayday_metal)]
-pub use metal::{claim, complete, enable, is_enabled};
+pub use metal::{claim, complete, disable_all, enable, is_enabled};
 
 #[cfg(test)]
 mod tests {

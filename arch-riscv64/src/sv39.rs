@@ -1,5 +1,5 @@
 //! Sv39 page tables (privileged architecture, "Sv39: Page-Based 39-bit Virtual-Memory System"): three levels of 512
-//! entries, pages of 4 KiB.
+//! entries, pages of 4 KiB, and of 2 MiB one level up.
 //!
 //! The map is the identity: virtual addresses are physical ones.
 
@@ -8,6 +8,8 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
+/// Bytes of a large page.
+pub const LARGE_PAGE: u64 = 2 << 20;
 /// Addresses below this are their own translation; above, the identity would not be canonical.
 pub const LIMIT: u64 = 1 << 38;
 /// Entries of a table.
@@ -58,6 +60,16 @@ pub const fn satp(root: u64) -> u64 {
     MODE | root / PAGE
 }
 
+/// Whether an entry maps a page: one that points to a table has no rights.
+const fn is_leaf(entry: u64) -> bool {
+    entry & VALID != 0 && entry & Access::all().bits() != 0
+}
+
+/// Where the page of `size` bytes, a power of two, begins that `at` lies in.
+const fn start_of(at: u64, size: u64) -> u64 {
+    at & !size.wrapping_sub(1)
+}
+
 /// Index into the table of `level` (2 = root, 0 = the table of pages).
 const fn index(address: u64, level: u32) -> usize {
     (address >> (12 + 9 * level)) as usize & (ENTRIES - 1)
@@ -101,12 +113,16 @@ impl Tables {
         self.pool.get(offset / size_of::<Table>())
     }
 
-    /// The entry for the page at `address`. Creates what is missing on the way if `create`.
-    fn entry(&self, address: u64, create: bool) -> Result<Option<&AtomicU64>, MapError> {
+    /// The entry for `address` in the table of `level`. Creates what is missing on the way if `create`; `None` if it is
+    /// missing, or if a large page is in the way.
+    fn entry(&self, address: u64, level: u32, create: bool) -> Result<Option<&AtomicU64>, MapError> {
         let mut table = self.pool.first().ok_or(MapError::TablesFull)?;
-        for level in [2, 1] {
-            let entry = table.0.get(index(address, level)).ok_or(MapError::Range)?;
+        for above in (level + 1..3).rev() {
+            let entry = table.0.get(index(address, above)).ok_or(MapError::Range)?;
             let mut value = entry.load(Ordering::Acquire);
+            if is_leaf(value) {
+                return Ok(None);
+            }
             if value == 0 {
                 if !create {
                     return Ok(None);
@@ -116,15 +132,27 @@ impl Tables {
                 value = directory((&raw const *next) as u64);
                 entry.store(value, Ordering::Release);
             }
-            table = self.table_at((value >> 10) * PAGE).ok_or(MapError::Range)?;
+            table = self.table_at(value >> 10 << 12).ok_or(MapError::Range)?;
         }
-        Ok(table.0.get(index(address, 0)))
+        Ok(table.0.get(index(address, level)))
+    }
+
+    /// The leaf that maps `address` and the bytes it maps, if any.
+    fn leaf_of(&self, address: u64) -> Option<(&AtomicU64, u64)> {
+        for (level, size) in [(1, LARGE_PAGE), (0, PAGE)] {
+            if let Ok(Some(entry)) = self.entry(address, level, false)
+                && is_leaf(entry.load(Ordering::Acquire))
+            {
+                return Some((entry, size));
+            }
+        }
+        None
     }
 
     /// What `address` may be used for; `None` where nothing is mapped.
     pub fn access(&self, address: u64) -> Option<Access> {
-        let entry = self.entry(address, false).ok()??.load(Ordering::Acquire);
-        (address < LIMIT && entry != 0).then(|| Access::from_bits_truncate(entry))
+        let (entry, _) = self.leaf_of(address).filter(|_| address < LIMIT)?;
+        Some(Access::from_bits_truncate(entry.load(Ordering::Acquire)))
     }
 
     /// Maps `[start, end)` to itself. Pages that are mapped already stay as they are. One caller at a time.
@@ -132,13 +160,42 @@ impl Tables {
         if !start.is_multiple_of(PAGE) || !end.is_multiple_of(PAGE) || start >= end || end > LIMIT {
             return Err(MapError::Range);
         }
-        for page in (start..end).step_by(PAGE as usize) {
-            let entry = self.entry(page, true)?.ok_or(MapError::Range)?;
-            if entry.load(Ordering::Acquire) == 0 {
-                entry.store(leaf(page, access), Ordering::Release);
+        let mut at = start;
+        while at < end {
+            if let Some((_, size)) = self.leaf_of(at) {
+                at = start_of(at, size) + size;
+                continue;
             }
+            if at.is_multiple_of(LARGE_PAGE)
+                && end - at >= LARGE_PAGE
+                && let Some(entry) = self.entry(at, 1, true)?
+                && entry.load(Ordering::Acquire) == 0
+            {
+                entry.store(leaf(at, access), Ordering::Release);
+                at += LARGE_PAGE;
+                continue;
+            }
+            let entry = self.entry(at, 0, true)?.ok_or(MapError::Range)?;
+            entry.store(leaf(at, access), Ordering::Release);
+            at += PAGE;
         }
         Ok(())
+    }
+
+    /// Changes what the mapped pages of `[start, end)` allow, whole pages, large ones too. The caller drops their old
+    /// translations.
+    pub fn protect(&self, start: u64, end: u64, access: Access) {
+        let mut at = start_of(start, PAGE);
+        while at < end {
+            let size = match self.leaf_of(at) {
+                Some((entry, size)) => {
+                    entry.store(leaf(start_of(at, size), access), Ordering::Release);
+                    size
+                }
+                None => PAGE,
+            };
+            at = start_of(at, size).saturating_add(size);
+        }
     }
 }
 
@@ -174,6 +231,25 @@ mod tests {
         assert_eq!(
             [0x8020_2000, 0x8020_3000].map(|at| TABLES.access(at)),
             [Some(Access::TEXT), Some(Access::DATA)]
+        );
+    }
+
+    #[test]
+    fn large_pages_are_used_where_they_fit_and_can_be_protected() {
+        static TABLES: Tables = Tables::new();
+        TABLES.map(0x83ff_f000, 0x8420_1000, Access::READ).unwrap();
+        for mapped in [0x83ff_f000, 0x8400_0000, 0x841f_ffff, 0x8420_0fff] {
+            assert_eq!(TABLES.access(mapped), Some(Access::READ), "{mapped:x}");
+        }
+        assert_eq!(TABLES.used.load(Ordering::Relaxed), 4, "the root, the GiB, two for single pages");
+        TABLES.protect(0x8400_0000, 0x8420_1000, Access::DATA);
+        let access = [0x83ff_f000, 0x8400_0000, 0x8420_0000, 0x8420_1000].map(|at| TABLES.access(at));
+        assert_eq!(access, [Some(Access::READ), Some(Access::DATA), Some(Access::DATA), None]);
+        // What is mapped stays.
+        TABLES.map(0x8400_0000, 0x8420_2000, Access::TEXT).unwrap();
+        assert_eq!(
+            [0x8410_0000, 0x8420_1000].map(|at| TABLES.access(at)),
+            [Some(Access::DATA), Some(Access::TEXT)]
         );
     }
 

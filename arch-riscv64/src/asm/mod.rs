@@ -7,7 +7,7 @@ use crate::cpu::Status;
 use crate::percpu::PerCpu;
 use crate::registers::{Frame, RegisterSet};
 use crate::sbi::Extension;
-use crate::{stack, trap};
+use crate::{mmu, stack, trap};
 
 // The files count on these: a register is the word of its number, pc is word 0.
 const _: () = assert!(size_of::<RegisterSet>() == 32 * 8 && offset_of!(Frame, registers) == 0);
@@ -21,6 +21,8 @@ global_asm!(
     include_str!("park.S"),
     include_str!("workload.S"),
     include_str!("provoke.S"),
+    include_str!("kexec.S"),
+    LINK_BASE = const mmu::LINK_BASE,
     STACK_SLOT = const stack::SLOT,
     STACKS_PER_CPU = const stack::SLOT * stack::PER_CPU as u64,
     STATUS_SIE = const Status::SIE.bits(),
@@ -52,6 +54,8 @@ unsafe extern "C" {
     pub safe fn riscv_park_wait();
     /// The workload loop. Unmasks interrupts, never returns.
     pub safe fn riscv_workload_run(workload: &'static hal::testload::Workload) -> !;
+    /// Leaves this kernel (kexec.S): translation off, to `entry` with the other two in a0 and a1.
+    pub fn riscv_kexec_jump(hart: u64, tree: u64, entry: u64) -> !;
     /// Executes an undefined instruction.
     pub safe fn riscv_provoke_undefined() -> !;
     /// Executes a breakpoint.
@@ -74,6 +78,7 @@ pub mod symbols {
     mod labels {
         unsafe extern "C" {
             pub static __image_start: u8;
+            pub static __image_end: u8;
             pub static __text_start: u8;
             pub static __text_end: u8;
             pub static __rodata_start: u8;
@@ -101,6 +106,7 @@ pub mod symbols {
 
     address_of! {
         image_start = __image_start;
+        image_end = __image_end;
         text_start = __text_start;
         text_end = __text_end;
         rodata_start = __rodata_start;
