@@ -18,6 +18,7 @@ pub const fn nanoseconds(ticks: u64, frequency: u64) -> u64 {
 mod metal {
     use super::{ESTIMATED_FREQUENCY, nanoseconds};
     use crate::Port;
+    use crate::sbi::{self, Extension};
     use core::arch::asm;
     use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use hal::clock::Clock;
@@ -44,9 +45,36 @@ mod metal {
         }
     }
 
+    /// As [`wait`], and sleeps between two looks: an emulator that runs one CPU at a time goes on to the next one there,
+    /// and `pause` means nothing to it. Up to 100 µs late.
+    ///
+    /// Call with interrupts masked; not on the panic path.
+    pub fn wait_asleep(limit_ns: u64, done: impl Fn() -> bool) -> bool {
+        /// The supervisor timer's bit in sie.
+        const TIMER: u64 = 1 << 5;
+        if !sbi::has(Extension::TIME) {
+            return wait(limit_ns, done);
+        }
+        let nap = FREQUENCY.load(Relaxed) / 10_000;
+        let woken = wait_by(limit_ns, &done, || {
+            // SAFETY: sets a timer, whose interrupt is not taken (contract): it ends the `wfi`, and that is all.
+            unsafe {
+                sbi::call(Extension::TIME, 0, [ticks().wrapping_add(nap), 0, 0]);
+                asm!("csrs sie, {timer}", "wfi", "csrc sie, {timer}", timer = in(reg) TIMER, options(nostack));
+            }
+        });
+        // SAFETY: puts the timer off for ever.
+        unsafe { sbi::call(Extension::TIME, 0, [u64::MAX, 0, 0]) };
+        woken
+    }
+
     /// Calls `done` until it is true or `limit_ns` are over. Bounded in iterations too, should the counter stand
     /// still.
     pub fn wait(limit_ns: u64, done: impl Fn() -> bool) -> bool {
+        wait_by(limit_ns, done, || Port.relax())
+    }
+
+    fn wait_by(limit_ns: u64, done: impl Fn() -> bool, rest: impl Fn()) -> bool {
         let start = Port.now_ns();
         for _ in 0..limit_ns / <Port as Clock>::LEAST_ITERATION_NS {
             if done() {
@@ -55,14 +83,14 @@ mod metal {
             if Port.now_ns().wrapping_sub(start) >= limit_ns {
                 break;
             }
-            Port.relax();
+            rest();
         }
         done()
     }
 }
 
 #[cfg(mayday_metal)]
-pub use metal::{calibrate, ticks, wait};
+pub use metal::{calibrate, ticks, wait, wait_asleep};
 
 #[cfg(test)]
 mod tests {

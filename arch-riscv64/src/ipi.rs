@@ -52,6 +52,12 @@ mod metal {
         Reason::from_bits_truncate(percpu::area(Port.current()).ipi_reasons.swap(0, Ordering::AcqRel))
     }
 
+    /// Takes back an IPI that the executing CPU has not taken and will not take: the next kernel would.
+    pub fn drop_pending() {
+        // SAFETY: clears the software interrupt's pending bit.
+        unsafe { asm!("csrci sip, 2", options(nostack)) };
+    }
+
     fn send(target: CpuId, reason: Reason) -> Result<Strength, SignalError> {
         let harts = boot::machine().map(|machine| machine.harts()).unwrap_or_default();
         let hart = *harts.get(target.index()).ok_or(SignalError::NoSuchCpu)?;
@@ -79,4 +85,4 @@ mod metal {
 }
 
 #[cfg(mayday_metal)]
-pub use metal::{SbiIpi, find, present, take};
+pub use metal::{SbiIpi, drop_pending, find, present, take};

@@ -9,7 +9,7 @@ use crate::asm::{self, symbols};
 use crate::devicetree::{self, COMMAND_LINE};
 use crate::elf::{self, Plan};
 use crate::platform::Port;
-use crate::{boot, mmu, plic};
+use crate::{boot, ipi, mmu, plic};
 use core::fmt::{self, Write};
 use core::ops::Range;
 use hal::Unsupported;
@@ -197,9 +197,12 @@ impl Kexec for DeviceTreeKexec {
         }
     }
 
-    /// Sources are masked at the controller. What a CPU lets in is its own: the next kernel starts with nothing let in.
+    /// Sources are masked at the controller. An IPI has no source: one that came while interrupts were masked is taken
+    /// back. On the CPU that jumps, which is the only one that the next kernel runs on.
     fn quiesce(&self) -> Result<Quiesced, KexecError> {
-        Ok(Quiesced { sources: plic::disable_all(), refused: 0 })
+        let sources = plic::disable_all();
+        ipi::drop_pending();
+        Ok(Quiesced { sources, refused: 0 })
     }
 
     fn jump(&self, image: Verified<'_>, handoff: &Handoff) -> KexecError {

@@ -7,6 +7,8 @@ pub struct Extension(pub u64);
 impl Extension {
     /// What every firmware has: here, to ask for the others.
     pub const BASE: Extension = Extension(0x10);
+    /// The timer.
+    pub const TIME: Extension = Extension(0x5449_4d45);
     /// Inter-processor interrupts.
     pub const IPI: Extension = Extension(0x73_5049);
     /// Starting and stopping harts.
@@ -72,6 +74,7 @@ mod tests {
 
     #[test]
     fn extensions_are_named_by_letters() {
+        assert_eq!(Extension::TIME.0, u64::from(u32::from_be_bytes(*b"TIME")));
         assert_eq!(Extension::IPI.0, u64::from(u32::from_be_bytes(*b"\0sPI")));
         assert_eq!(Extension::HART_STATE.0, u64::from(u32::from_be_bytes(*b"\0HSM")));
         assert_eq!(Extension::SYSTEM_RESET.0, u64::from(u32::from_be_bytes(*b"SRST")));

@@ -38,7 +38,7 @@ impl Secondaries for Port {
         if answer.error != 0 {
             return Err(StartError::Refused(answer.error));
         }
-        let online = clock::wait(ANSWER_NS, || area.online.load(Ordering::Acquire) != 0);
+        let online = clock::wait_asleep(ANSWER_NS, || area.online.load(Ordering::Acquire) != 0);
         if online { Ok(()) } else { Err(StartError::Silent) }
     }
 }
