@@ -239,6 +239,21 @@ fn a_missing_or_weaker_nmi_is_not_passed_over() {
 }
 
 #[test]
+fn a_missing_or_weaker_timer_is_named_once() {
+    for (faults, note) in [
+        (Faults::default(), "unwatched:%20unsupported:%20threads%20have%20none"),
+        (
+            Faults { maskable_timer: true, ..Faults::default() },
+            "the%20timer%20of%20this%20machine%20is%20maskable",
+        ),
+    ] {
+        let outcome =
+            Bench::new(1, config(KexecMode::Pre, StopPolicy::Nmi), faults, registry(vec![])).run(&[]);
+        assert_eq!(outcome.events("note", &["text"]), [note]);
+    }
+}
+
+#[test]
 fn without_nmis_every_policy_asks_politely() {
     for policy in StopPolicy::ALL {
         let faults = Faults { no_nmi: true, ..Faults::default() };
