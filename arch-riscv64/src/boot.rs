@@ -4,7 +4,7 @@
 
 use crate::asm::{self, symbols};
 use crate::devicetree::{self, COMMAND_LINE, Machine};
-use crate::{clock, console, cpu, ipi, kexec, mmu, percpu, stack};
+use crate::{clock, console, cpu, ipi, kexec, mmu, percpu, stack, timer};
 use core::cell::UnsafeCell;
 use core::sync::atomic::Ordering;
 use hal::CpuId;
@@ -80,6 +80,7 @@ extern "C" fn riscv_boot(hart: u64, tree: u64, strange_relocations: u64) -> ! {
         console::stop_with(reason);
     }
     ipi::find();
+    timer::find();
     cpu::listen();
     percpu::area(CpuId::BOOT).online.store(1, Ordering::Release);
     let information = INFORMATION.call_once(|| BootInfo {

@@ -14,11 +14,18 @@ pub const fn nanoseconds(ticks: u64, frequency: u64) -> u64 {
     seconds.wrapping_mul(1_000_000_000).wrapping_add(rest)
 }
 
+/// Ticks in that many nanoseconds, rounded up; the largest number, where there are more.
+pub fn ticks_in(ns: u64, frequency: u64) -> u64 {
+    let ticks = (u128::from(ns) * u128::from(frequency)).div_ceil(1_000_000_000);
+    u64::try_from(ticks).unwrap_or(u64::MAX)
+}
+
 #[cfg(mayday_metal)]
 mod metal {
     use super::{ESTIMATED_FREQUENCY, nanoseconds};
     use crate::Port;
     use crate::sbi::{self, Extension};
+    use crate::timer::{self, TIMER_BIT};
     use core::arch::asm;
     use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use hal::clock::Clock;
@@ -39,6 +46,11 @@ mod metal {
         ticks
     }
 
+    /// Ticks in that many nanoseconds, rounded up.
+    pub fn nanoseconds_to_ticks(ns: u64) -> u64 {
+        super::ticks_in(ns, FREQUENCY.load(Relaxed))
+    }
+
     impl Clock for Port {
         fn now_ns(&self) -> u64 {
             nanoseconds(ticks(), FREQUENCY.load(Relaxed))
@@ -50,8 +62,6 @@ mod metal {
     ///
     /// Call with interrupts masked; not on the panic path.
     pub fn wait_asleep(limit_ns: u64, done: impl Fn() -> bool) -> bool {
-        /// The supervisor timer's bit in sie.
-        const TIMER: u64 = 1 << 5;
         if !sbi::has(Extension::TIME) {
             return wait(limit_ns, done);
         }
@@ -60,11 +70,10 @@ mod metal {
             // SAFETY: sets a timer, whose interrupt is not taken (contract): it ends the `wfi`, and that is all.
             unsafe {
                 sbi::call(Extension::TIME, 0, [ticks().wrapping_add(nap), 0, 0]);
-                asm!("csrs sie, {timer}", "wfi", "csrc sie, {timer}", timer = in(reg) TIMER, options(nostack));
+                asm!("csrs sie, {timer}", "wfi", "csrc sie, {timer}", timer = in(reg) TIMER_BIT, options(nostack));
             }
         });
-        // SAFETY: puts the timer off for ever.
-        unsafe { sbi::call(Extension::TIME, 0, [u64::MAX, 0, 0]) };
+        timer::silence();
         woken
     }
 
@@ -90,7 +99,7 @@ mod metal {
 }
 
 #[cfg(mayday_metal)]
-pub use metal::{calibrate, ticks, wait, wait_asleep};
+pub use metal::{calibrate, nanoseconds_to_ticks, ticks, wait, wait_asleep};
 
 #[cfg(test)]
 mod tests {
@@ -102,6 +111,12 @@ mod tests {
         assert_eq!(nanoseconds(7, 10_000_000), 700);
         assert_eq!(nanoseconds(10_000_000 * 3 + 5_000_000, 10_000_000), 3_500_000_000);
         assert_eq!(nanoseconds(u64::MAX, 1 << 34) / 1_000_000_000, (1 << 30) - 1);
+    }
+
+    #[test]
+    fn nanoseconds_to_ticks() {
+        assert_eq!([0, 1, 100, 101].map(|ns| ticks_in(ns, 10_000_000)), [0, 1, 1, 2]);
+        assert_eq!(ticks_in(u64::MAX, u64::MAX), u64::MAX);
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub struct PerCpu {
     pub fault_stack: AtomicU64,
     /// …of the fault after that.
     pub fault_stack_next: AtomicU64,
+    /// Top of the stack of the deadline timer's next shot.
+    pub timer_stack: AtomicU64,
+    /// …of the shot after that.
+    pub timer_stack_next: AtomicU64,
     /// Why the next IPI is sent: bits of `ipi::Reason`.
     pub ipi_reasons: AtomicU32,
     /// 1 once the CPU runs Rust code with translation on.
@@ -34,6 +38,8 @@ impl PerCpu {
             interrupt_stack: AtomicU64::new(0),
             fault_stack: AtomicU64::new(0),
             fault_stack_next: AtomicU64::new(0),
+            timer_stack: AtomicU64::new(0),
+            timer_stack_next: AtomicU64::new(0),
             ipi_reasons: AtomicU32::new(0),
             online: AtomicU32::new(0),
         }
@@ -68,6 +74,8 @@ mod metal {
         area.interrupt_stack.store(top(cpu, Kind::Interrupt), Relaxed);
         area.fault_stack.store(top(cpu, Kind::FaultA), Relaxed);
         area.fault_stack_next.store(top(cpu, Kind::FaultB), Relaxed);
+        area.timer_stack.store(top(cpu, Kind::TimerA), Relaxed);
+        area.timer_stack_next.store(top(cpu, Kind::TimerB), Relaxed);
         area
     }
 

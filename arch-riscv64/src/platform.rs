@@ -6,6 +6,7 @@ use crate::firmware::SbiFirmware;
 use crate::ipi::SbiIpi;
 use crate::kexec::DeviceTreeKexec;
 use crate::registers::RegisterSet;
+use crate::timer::{self, SupervisorTimer};
 use crate::{Absent, asm, ipi, trap};
 use hal::registers::Snapshot;
 use hal::{Platform, Unsupported};
@@ -25,7 +26,7 @@ const fn absent(reason: &'static str) -> Unsupported {
 
 const IPI: Unsupported = absent("firmware has no IPI extension");
 const NMI: Unsupported = absent("supervisor mode has no NMI, and SBI has no call for one");
-const TIMER: Unsupported = absent("the supervisor timer is maskable, and the owner masks it");
+const TIMER: Unsupported = absent("firmware has no timer extension");
 const STORE: Unsupported = absent("SBI keeps nothing over a reset");
 
 impl Platform for Port {
@@ -34,7 +35,7 @@ impl Platform for Port {
     type Nmi = Absent;
     type Kexec = DeviceTreeKexec;
     type Firmware = SbiFirmware;
-    type Timer = Absent;
+    type Timer = SupervisorTimer;
     type Store = Absent;
 
     fn name(&self) -> &'static str {
@@ -60,8 +61,8 @@ impl Platform for Port {
         Ok(&DeviceTreeKexec)
     }
 
-    fn timer(&self) -> Result<&Absent, Unsupported> {
-        Err(TIMER)
+    fn timer(&self) -> Result<&SupervisorTimer, Unsupported> {
+        if timer::present() { Ok(&SupervisorTimer) } else { Err(TIMER) }
     }
 
     fn firmware(&self) -> Result<&SbiFirmware, Unsupported> {

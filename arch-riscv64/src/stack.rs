@@ -10,7 +10,7 @@ pub const SLOT: u64 = 0x8000;
 /// Bytes of the guard page, the lowest of a slot.
 pub const GUARD: u64 = 0x1000;
 /// Stacks per CPU.
-pub const PER_CPU: usize = 6;
+pub const PER_CPU: usize = 8;
 /// Slots altogether; the linker script reserves as many.
 pub const COUNT: usize = PER_CPU * MAX_CPUS;
 
@@ -25,6 +25,10 @@ pub enum Kind {
     FaultA,
     /// The other of the two.
     FaultB,
+    /// The deadline timer's shots, in turns: what the last one's handler used stays readable.
+    TimerA,
+    /// The other of the two.
+    TimerB,
     /// The panic sequence, in turns.
     PanicA,
     /// The other of the two.

@@ -10,6 +10,8 @@ use hal::trap::{Fault, FaultKind};
 pub const INTERRUPT: u64 = 1 << 63;
 /// A software interrupt: an IPI.
 pub const SOFTWARE_INTERRUPT: u64 = 1;
+/// The supervisor timer: the deadline timer's shot.
+pub const TIMER_INTERRUPT: u64 = 5;
 /// An external interrupt: a device's.
 pub const EXTERNAL_INTERRUPT: u64 = 9;
 /// An illegal instruction, or one that is not for supervisors; stval has its bits.
@@ -67,7 +69,7 @@ mod metal {
     use crate::ipi::{self, Reason};
     use crate::registers::Frame;
     use crate::stack::{self, Kind, SLOT};
-    use crate::{Port, console, plic};
+    use crate::{Port, console, plic, timer};
     use core::arch::asm;
     use core::sync::atomic::AtomicU32;
     use hal::console::EmergencyConsole;
@@ -102,10 +104,13 @@ mod metal {
             fault(frame);
         }
         let number = frame.cause & !INTERRUPT;
-        if let Some(handlers) = HANDLERS.get() {
+        if number != TIMER_INTERRUPT
+            && let Some(handlers) = HANDLERS.get()
+        {
             (handlers.interrupt)(number as u32);
         }
         match number {
+            TIMER_INTERRUPT => shot(frame),
             SOFTWARE_INTERRUPT => software(frame),
             EXTERNAL_INTERRUPT => external(frame),
             // Nothing here asks for it, so it is nobody's: without this it would come again at once, for ever.
@@ -123,6 +128,14 @@ mod metal {
             && let Some(handlers) = HANDLERS.get()
         {
             (handlers.stop)(&snapshot(frame.registers));
+        }
+    }
+
+    /// The deadline timer's shot: it is what this machine has for an NMI, and is reported as one.
+    fn shot(frame: &Frame) {
+        timer::silence();
+        if let Some(handlers) = HANDLERS.get() {
+            (handlers.nmi)(&snapshot(frame.registers));
         }
     }
 

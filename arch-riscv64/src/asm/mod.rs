@@ -40,6 +40,9 @@ global_asm!(
     AREA_INTERRUPT_STACK = const offset_of!(PerCpu, interrupt_stack),
     AREA_FAULT_STACK = const offset_of!(PerCpu, fault_stack),
     AREA_FAULT_STACK_NEXT = const offset_of!(PerCpu, fault_stack_next),
+    AREA_TIMER_STACK = const offset_of!(PerCpu, timer_stack),
+    AREA_TIMER_STACK_NEXT = const offset_of!(PerCpu, timer_stack_next),
+    TIMER_INTERRUPT = const trap::TIMER_INTERRUPT,
 );
 
 unsafe extern "C" {

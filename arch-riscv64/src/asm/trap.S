@@ -3,9 +3,9 @@
  * trap, and no other register takes part in finding it: a stack pointer that ran into a guard page, or was
  * overwritten, is only saved.
  *
- * Interrupts get the interrupt stack, from its top, because they do not nest; exceptions get the two fault
- * stacks in turns, because the second one must not destroy what the first one saved. What is saved is a
- * `registers::Frame`.
+ * Interrupts get the interrupt stack, from its top, because they do not nest; but the deadline timer's shot, which may
+ * hit a panic inside an interrupt handler, gets one of two of its own, in turns, and so do exceptions: the second one must
+ * not destroy what the first one saved. What is saved is a `registers::Frame`.
  */
 .text
 .balign 4
@@ -24,7 +24,15 @@ riscv_trap_entry:
     sd      t1, {AREA_FAULT_STACK}(sp)
     sd      t0, {AREA_FAULT_STACK_NEXT}(sp)
     j       2f
-1:  ld      t0, {AREA_INTERRUPT_STACK}(sp)
+1:  slli    t0, t0, 1
+    addi    t0, t0, -2 * {TIMER_INTERRUPT}
+    bnez    t0, 3f
+    ld      t0, {AREA_TIMER_STACK}(sp)
+    ld      t1, {AREA_TIMER_STACK_NEXT}(sp)
+    sd      t1, {AREA_TIMER_STACK}(sp)
+    sd      t0, {AREA_TIMER_STACK_NEXT}(sp)
+    j       2f
+3:  ld      t0, {AREA_INTERRUPT_STACK}(sp)
 2:  addi    t0, t0, -{FRAME_SIZE}
     sd      ra, 1 * 8(t0)
     ld      t1, {AREA_SP}(sp)
