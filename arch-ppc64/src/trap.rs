@@ -50,8 +50,8 @@ mod metal {
     use crate::asm::{self, symbols};
     use crate::cpu::Msr;
     use crate::ipi::{self, Reason};
-    use crate::recovery::{self, Places, Recovery, SavedPc, saved_pc};
     use crate::percpu::SaveArea;
+    use crate::recovery::{self, Places, Recovery, SavedPc, saved_pc};
     use crate::{Port, console, cpu, kexec, percpu, rtas, stack, xics};
     use core::arch::asm;
     use core::sync::atomic::Ordering::Relaxed;
