@@ -47,17 +47,17 @@ impl Access {
 
 /// The entry that maps a page at physical address `address`.
 pub const fn leaf(address: u64, access: Access) -> u64 {
-    VALID | GLOBAL | ACCESSED_DIRTY | access.bits() | address / PAGE << 10
+    VALID | GLOBAL | ACCESSED_DIRTY | access.bits() | ((address / PAGE) << 10)
 }
 
 /// The entry that points to the next table.
 pub const fn directory(table: u64) -> u64 {
-    VALID | table / PAGE << 10
+    VALID | ((table / PAGE) << 10)
 }
 
 /// The value of satp for a root table at `root`.
 pub const fn satp(root: u64) -> u64 {
-    MODE | root / PAGE
+    MODE | (root / PAGE)
 }
 
 /// Whether an entry maps a page: one that points to a table has no rights.
@@ -132,7 +132,7 @@ impl Tables {
                 value = directory((&raw const *next) as u64);
                 entry.store(value, Ordering::Release);
             }
-            table = self.table_at(value >> 10 << 12).ok_or(MapError::Range)?;
+            table = self.table_at((value >> 10) << 12).ok_or(MapError::Range)?;
         }
         Ok(table.0.get(index(address, level)))
     }
