@@ -66,7 +66,14 @@ pub struct Session<'a> {
     shutdowns: Vec<String>,
     inspections: Vec<Inspection>,
     inspection_problems: Vec<String>,
+    /// How often an input was put off, because the CPU that it is about was in firmware.
+    put_off: u32,
 }
+
+/// How long an input is put off that finds its CPU in firmware, and how often at most: one that is there for good is
+/// derailed there.
+const PUT_OFF: Duration = Duration::from_millis(1);
+const MOST_PUT_OFF: u32 = 100;
 
 /// Starts the emulator, sees the run through, and returns what it left behind. `target` says what
 /// to read when the guest holds. With `debugging` the machine waits for a debugger and
@@ -143,6 +150,7 @@ impl<'a> Session<'a> {
             shutdowns: Vec::new(),
             inspections: Vec::new(),
             inspection_problems: Vec::new(),
+            put_off: 0,
         })
     }
 
@@ -163,7 +171,7 @@ impl<'a> Session<'a> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(20)),
             }
-            self.act_on_due();
+            self.act_on_due(target);
             if let Some(event) = self.hold_due.take() {
                 self.hold(target, &event);
             }
@@ -343,11 +351,11 @@ impl<'a> Session<'a> {
     }
 
     /// Does what has become due.
-    fn act_on_due(&mut self) {
+    fn act_on_due(&mut self, target: &Target) {
         let now = Instant::now();
         while let Some(place) = self.due.iter().position(|(due, _)| *due <= now) {
             let (_, number) = self.due.swap_remove(place);
-            self.act_at_rest(number);
+            self.act_at_rest(number, target);
         }
     }
 
@@ -361,13 +369,19 @@ impl<'a> Session<'a> {
 
     /// Does what an input says while the machine stands still, if it is not too late by then: what the guest had
     /// printed before it stood still has been taken when that is answered.
-    fn act_at_rest(&mut self, number: usize) {
+    fn act_at_rest(&mut self, number: usize, target: &Target) {
         let input = &self.plan.scenario.input[number];
         self.holding = true;
         if let Err(error) = self.ask("stop", Value::Null) {
             self.given[number].fate = Fate::Refused(crate::error::one_line(&error));
         } else if self.has_left() && !input.after.starts_with("capture/") {
             self.given[number].fate = Fate::TooLate;
+        } else if let Some(cpu) = input.derail
+            && self.put_off < MOST_PUT_OFF
+            && !self.in_kernel(cpu, target)
+        {
+            self.put_off += 1;
+            self.due.push((Instant::now() + PUT_OFF, number));
         } else if let Some(cpu) = input.derail {
             self.observer.note(self.started.elapsed(), &format!("derailing CPU {cpu}"));
             let register = self.plan.machine.registers.debugger_pc;
@@ -385,6 +399,12 @@ impl<'a> Session<'a> {
         let _ = self.ask("cont", Value::Null);
         self.holding = false;
         self.last_sound = Instant::now();
+    }
+
+    /// Whether a CPU of a machine at rest is where this kernel can be torn out of its work.
+    fn in_kernel(&mut self, cpu: u32, target: &Target) -> bool {
+        let answer = self.ask("human-monitor-command", json!({ "command-line": "info registers -a" }));
+        answer.is_ok_and(|text| target.in_kernel(cpu, text.as_str().unwrap_or_default()))
     }
 
     /// The guest holds still and says so: look at it from outside, then let it go on.
