@@ -86,7 +86,7 @@ pub struct Scenario {
     /// Whether the machine itself goes wrong in these rows, or code that stands in for it.
     #[serde(default)]
     pub staging: Option<Staging>,
-    /// What differs on single machines, by name.
+    /// What differs on single machines, by name; `others` is every machine that is not named.
     #[serde(default)]
     pub on: BTreeMap<String, OnMachine>,
     /// Accelerators it has a meaning on; all if empty. For what some hypervisors cannot run.
@@ -526,7 +526,7 @@ impl Scenario {
         stop: Stop,
     ) -> Option<String> {
         let name = &self.name;
-        if let Some(reason) = self.on.get(&machine.name).and_then(|on| on.not_applicable.as_deref()) {
+        if let Some(reason) = self.differing_on(&machine.name).and_then(|on| on.not_applicable.as_deref()) {
             return Some(format!("`{name}` is not for {}: {reason}", machine.name));
         }
         if !self.accels.is_empty() && !self.accels.iter().any(|known| known == accel) {

@@ -192,7 +192,7 @@ pub fn rows<'r>(
             }
             let before = rows.len();
             for (name, scenario) in mutant.scenarios.iter().zip(&scenarios) {
-                let on = scenario.on.get(&machine.name);
+                let on = scenario.differing_on(&machine.name);
                 if on.is_none_or(|on| on.not_applicable.is_none()) {
                     rows.push(row(Some(name)));
                 }
