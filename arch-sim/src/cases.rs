@@ -372,6 +372,22 @@ pub const CASES: &[Case] = &[
         done,
     ),
     native(
+        "37c",
+        "the owner dies, and an NMI from outside reaches the CPU that takes over",
+        || {
+            let dies = Scenario::new(2).config(POST).faults(Faults { deaf: 1, ..Faults::NONE });
+            let dies = dies.notifier(Class::Inform, Does::Hang).notifier(Class::PreReboot, Does::Work);
+            Scenario { external_nmis: 2, external_to: Some(1), ..dies }
+        },
+        |world| {
+            jumped(world)?;
+            expect(world.oracle.owner == Some(1) && world.oracle.taken_over, || "CPU 1 took over".into())?;
+            expect(world.oracle.notified == 3, || "the path went on with the next notifier".into())?;
+            let again = view(world)?.entries().flatten().any(|entry| entry.kind == EntryKind::Reentry);
+            expect(!again, || "the shots at the dead owner hit nobody else".into())
+        },
+    ),
+    native(
         "38",
         "the time base stands still",
         || Scenario::new(3).faults(Faults { clock_stops: 1, deaf: 2, ..Faults::NONE }),

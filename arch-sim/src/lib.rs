@@ -11,7 +11,7 @@
 //! * [`choose`] – who decides: exhaustive, random, by priority, replay; [`explore`] drives them;
 //! * [`oracle`], [`verdict`] – the promises, watched while a run goes on and judged at its end;
 //! * [`plan`], [`services`] – what CPUs do with locks and firmware, and what firmware bears;
-//! * [`cases`] – the rows of the list of failure modes;
+//! * [`cases`] – the rows of the list of failure modes; [`contract`] – what the HAL promises, asked of this machine;
 //! * the rest are the modules that every port has.
 //!
 //! What does not run here: entry assembly, page tables, real stacks and their guards, interrupt
@@ -23,6 +23,7 @@ pub mod cases;
 pub mod choose;
 pub mod clock;
 pub mod console;
+pub mod contract;
 pub mod cpu;
 pub mod explore;
 pub mod faults;

@@ -9,8 +9,10 @@ use crash_lock::{Authority, Domain};
 use crash_record::layout::{self, slot};
 use crash_record::write::{Identity, RecordArea};
 use hal::CpuId;
+use hal::contract::{Board, Contract};
 
 use crate::MAX_CPUS;
+use crate::contract;
 use crate::lock::{Bank, SEQUENCE};
 use crate::memory::{Memory, Watched};
 use crate::notifiers;
@@ -31,6 +33,8 @@ pub struct Machine {
     locks: UnsafeCell<Domain>,
     bank: UnsafeCell<Bank>,
     services: UnsafeCell<Services>,
+    board: UnsafeCell<Board>,
+    contract: UnsafeCell<MaybeUninit<Contract<Sim>>>,
 }
 
 impl Machine {
@@ -44,6 +48,8 @@ impl Machine {
             locks: UnsafeCell::new(Domain::new()),
             bank: UnsafeCell::new(Bank::new()),
             services: UnsafeCell::new(Services::naming(NAMES)),
+            board: UnsafeCell::new(Board::new()),
+            contract: UnsafeCell::new(MaybeUninit::uninit()),
         }));
         let base = std::ptr::from_ref(machine).addr();
         let mut memory = Memory::new(base, size_of::<Machine>());
@@ -88,6 +94,12 @@ impl Machine {
         unsafe { &*self.services.get().cast_const() }
     }
 
+    /// What the HAL promises, to be asked of this machine.
+    pub fn contract(&self) -> &'static Contract<Sim> {
+        // SAFETY: as for `panic`.
+        unsafe { (*self.contract.get().cast_const()).assume_init_ref() }
+    }
+
     /// Ends all deferral, on a machine that is about to be reset.
     pub fn last_call(&self) {
         let authority = self.locks().authority(std::ptr::from_ref(self).addr());
@@ -130,6 +142,8 @@ impl Machine {
             self.locks.get().write(Domain::new());
             self.bank.get().write(Bank::new());
             self.services.get().write(Services::naming(NAMES));
+            self.board.get().write(Board::new());
+            (*self.contract.get()).write(contract::contract(&*self.board.get(), scenario));
             (*self.panic.get()).write(Panic::new(&SIM, &self.record, self.locks(), &*self.registry.get()));
         }
         self.locks().bind(SEQUENCE);

@@ -80,7 +80,12 @@ impl Lab {
             let Some(cpu) = CpuId::new(number) else { continue };
             match body {
                 Body::Starts | Body::Never => self.machine.panic().starting(cpu),
-                Body::Works | Body::Runs(_) | Body::Panics | Body::PanicsInNmi => {
+                Body::Works
+                | Body::Runs(_)
+                | Body::Panics
+                | Body::PanicsInNmi
+                | Body::Checks(_)
+                | Body::Serves => {
                     use crash_record::layout::slot;
                     use crash_record::names::CpuState;
                     self.machine.record.set_slot(cpu, slot::STATE, u64::from(CpuState::Online.number()));

@@ -30,6 +30,10 @@ pub enum Body {
     PanicsEarly,
     /// Was started and never comes up.
     Never,
+    /// Checks what the HAL promises: the checks of this tier.
+    Checks(u8),
+    /// Does for it what it is asked to.
+    Serves,
 }
 
 /// What a notifier does.

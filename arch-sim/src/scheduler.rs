@@ -111,8 +111,11 @@ impl World {
         actions
     }
 
-    /// The owner has stopped for good, and nothing is on its way to it.
+    /// The owner has stopped for good, and nothing is on its way to it; or nobody panics, and no timer is armed.
     fn over(&self) -> bool {
+        if self.checks() {
+            return false;
+        }
         let timers = self.cpus.iter().any(|cpu| cpu.timer.is_some());
         let stopped = |owner: u8| self.cpus[usize::from(owner)].status == Status::Parked;
         self.oracle.owner.map_or(!timers, |owner| stopped(owner) && !timers)

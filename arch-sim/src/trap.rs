@@ -9,13 +9,24 @@ use hal::CpuId;
 use hal::trap::Resume;
 
 use crate::action::Action;
+use crate::contract;
 use crate::faults::What;
 use crate::registers::{self, Regs};
 use crate::world::{World, current, machine, with};
 
+/// What a signal is to a handler.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The stop IPI.
+    Interrupt,
+    /// An NMI.
+    Nmi,
+}
+
 /// A signal arrived on the executing CPU. Returns how what it interrupted is resumed.
 pub fn handle(action: Action) -> Resume {
     let nmi = matches!(action, Action::Nmi(_) | Action::External(_));
+    contract::took(if nmi { Kind::Nmi } else { Kind::Interrupt });
     let lost = nmi && with(World::loses_context) == Some(true);
     let snapshot = registers::taken(!lost);
     let panic = machine().panic();

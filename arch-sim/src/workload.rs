@@ -10,7 +10,7 @@ use crate::faults::{Call, What};
 use crate::oracle::Act;
 use crate::scenario::Body;
 use crate::world::{current, machine, with};
-use crate::{registers, scheduler, trap};
+use crate::{contract, registers, scheduler, trap};
 
 /// The message of a panic: somebody else's code, which may fail in its turn.
 pub struct Message;
@@ -73,6 +73,8 @@ pub fn body(cpu: usize) {
             panics()
         }
         Body::PanicsEarly => panics(),
+        Body::Checks(tier) => contract::run(tier),
+        Body::Serves => contract::serve(),
         Body::Starts => {
             machine().panic().online();
             with(|world| {

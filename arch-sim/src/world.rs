@@ -328,6 +328,11 @@ impl World {
         }
     }
 
+    /// Whether nobody is to panic, and the HAL's promises are checked.
+    pub fn checks(&self) -> bool {
+        matches!(self.scenario.cpus[0], Body::Checks(_))
+    }
+
     /// Whether the clock has stopped.
     pub fn clock_stands(&self) -> bool {
         let stops = self.scenario.faults.clock_stops;

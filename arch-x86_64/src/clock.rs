@@ -20,9 +20,11 @@ pub const fn nanoseconds(ticks: u64, scale: u64) -> u64 {
 pub const PIT_HZ: u64 = 1_193_182;
 /// PIT periods that a measurement takes at least: 4 ms.
 pub const PERIODS: u16 = 4773;
-/// Measurements. Each is cut to the wrong length by whatever stops this CPU inside one of its two looks, so many
+/// Measurements, at most. Each is cut to the wrong length by whatever stops this CPU inside one of its two looks, so many
 /// short ones are better than a few long ones; the smallest result is the best.
 pub const ROUNDS: u32 = 16;
+/// Results, the smallest one included, that have to be [`alike`] for it to be believed before all measurements are made.
+pub const ALIKE: usize = 3;
 /// Looks at the PIT in one measurement, at most. Three port accesses take more than half a microsecond on a machine,
 /// and a few instructions, nanoseconds each, where an emulator counts those.
 pub const LOOKS_MAX: u32 = 2_000_000;
@@ -51,6 +53,18 @@ impl Look {
         let ticks = later.after.checked_sub(self.before)?;
         u64::try_from(u128::from(ticks) * u128::from(PIT_HZ) / u128::from(periods)).ok()
     }
+}
+
+/// Whether a frequency is the smallest one but for what a look takes: a few µs of more than 4 ms. What spoils a
+/// measurement takes any time, so spoilt ones are not alike.
+pub fn alike(hz: u64, smallest: u64) -> bool {
+    hz - smallest.min(hz) <= smallest / 2_000
+}
+
+/// The smallest of some results, if enough of them are like it.
+pub fn settled(results: &[u64]) -> Option<u64> {
+    let smallest = results.iter().copied().min()?;
+    (results.iter().filter(|hz| alike(**hz, smallest)).count() >= ALIKE).then_some(smallest)
 }
 
 /// `None` for what is no CPU's frequency: outside 100 MHz to 8 GHz.
@@ -117,12 +131,18 @@ mod metal {
     /// Calibrates. The error says why the clock goes on with its estimate.
     pub(crate) fn calibrate() -> Result<u64, &'static str> {
         let mut pit = Pit::start();
-        let mut best = u64::MAX;
-        for _ in 0..ROUNDS {
+        let mut results = [u64::MAX; ROUNDS as usize];
+        for round in 0..results.len() {
             let first = pit.look();
             let hz = (0..LOOKS_MAX).find_map(|_| first.until(&pit.look()));
-            best = best.min(hz.ok_or("the PIT does not count")?);
+            if let Some(result) = results.get_mut(round) {
+                *result = hz.ok_or("the PIT does not count")?;
+            }
+            if results.get(..=round).and_then(settled).is_some() {
+                break;
+            }
         }
+        let best = results.iter().copied().min().unwrap_or(u64::MAX);
         let hz = plausible(best).ok_or("the PIT gives an impossible TSC frequency")?;
         SCALE.store(scale(hz), Relaxed);
         Ok(hz)
@@ -177,6 +197,17 @@ mod tests {
             let hz = first.until(&look(later, 0, 0)).unwrap();
             assert!(hz.abs_diff(2_700_000_000) < 1_000_000, "{hz}");
         }
+    }
+
+    #[test]
+    fn three_that_are_alike_settle_it_and_spoilt_ones_do_not() {
+        const HZ: u64 = 2_700_000_000;
+        assert_eq!(settled(&[]), None);
+        assert_eq!(settled(&[HZ, HZ]), None);
+        assert_eq!(settled(&[HZ + 900_000, HZ, HZ + 1_300_000]), Some(HZ));
+        assert_eq!(settled(&[HZ * 2, HZ + 4_000_000, HZ + 8_000_000, HZ]), None);
+        assert_eq!(settled(&[HZ * 2, HZ, HZ * 2, HZ * 2]), None, "alike, and not like the smallest");
+        assert_eq!(settled(&[HZ * 2, HZ, HZ * 3, HZ, HZ + 1]), Some(HZ));
     }
 
     #[test]

@@ -417,7 +417,7 @@ impl<'a, P: Platform> Panic<'a, P> {
     fn run(&self, me: CpuId, cause: Option<&Cause<'_>>) -> ! {
         while let Some(spec) = self.current() {
             self.gate(me);
-            if spec.step > Step::Stop && self.settled.load(Ordering::Acquire) == 0 {
+            if spec.step > Step::Stop && !self.is_settled() {
                 self.watched(me, SETTLE_MS, || self.settle_late(me));
             }
             if !applies(spec, &self.config()) {

@@ -45,6 +45,9 @@ pub enum Signal {
     Deferred,
 }
 
+/// The stop has been settled; less is how often that was tried after it was broken off.
+const SETTLED: u32 = 2;
+
 /// A set of CPUs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct CpuSet(u32);
@@ -176,22 +179,29 @@ impl<P: Platform> Panic<'_, P> {
         }
         let settled = self.settle(me, online);
         // Not before: what is cut short in the middle is written down again.
-        self.settled.store(1, Ordering::Release);
+        self.settled.store(SETTLED, Ordering::Release);
         settled
     }
 
     /// A stop that was broken off has signalled whom it has signalled: those may still answer, and then
-    /// it is written down what became of everybody. Nothing is sent, and it is tried once.
+    /// it is written down what became of everybody. Nothing is sent. Where that is broken off, too, it is written
+    /// down once more, and then nobody is waited for: the next kernel does not vouch for a stop without an end.
     pub(crate) fn settle_late(&self, me: CpuId) {
-        if self.settled.swap(1, Ordering::AcqRel) != 0 {
-            return;
-        }
+        let before = self.settled.fetch_add(1, Ordering::AcqRel);
         let signalled = CpuId::all()
             .filter(|cpu| *cpu != me && self.record.slot(*cpu, slot::OWNER_SIGNALLED_AT) != 0)
             .fold(CpuSet(0), CpuSet::with);
-        self.wait(me, signalled, self.config().deadline_ns(LATE_ANSWER_MS));
+        if before == 0 {
+            self.wait(me, signalled, self.config().deadline_ns(LATE_ANSWER_MS));
+        }
         let (Ok(detail) | Err(detail)) = self.settle(me, signalled);
+        self.settled.store(SETTLED, Ordering::Release);
         self.note(me, Step::Stop, format_args!("the stop was broken off: {detail}"));
+    }
+
+    /// Whether it is written down what became of everybody, or that was tried too often.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire) >= SETTLED
     }
 
     /// Sends one rung's signal to each target, and says what the signal really was. False if none was

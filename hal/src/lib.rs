@@ -19,6 +19,7 @@
 pub mod boot;
 pub mod clock;
 pub mod console;
+pub mod contract;
 pub mod cpu;
 pub mod dump;
 pub mod firmware;

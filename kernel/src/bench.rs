@@ -37,6 +37,8 @@ static DUE_IN: AtomicU32 = AtomicU32::new(0);
 static OWNER: AtomicU32 = AtomicU32::new(0);
 /// The step that is to go wrong.
 static STEP: AtomicU32 = AtomicU32::new(0);
+/// CPUs in an NMI handler, a bit each.
+static HANDLERS: AtomicU32 = AtomicU32::new(0);
 /// A firmware call has gone wrong: once is enough.
 static FIRMWARE_FAILED: AtomicBool = AtomicBool::new(false);
 
@@ -60,7 +62,21 @@ fn listen(line: &[u8]) {
     }
 }
 
+/// The executing CPU is in an NMI handler, or has come out of it: what is asked there is not the step's question, and
+/// what hangs there hangs where no watch reaches.
+pub fn in_handler(inside: bool) {
+    let me = PORT.current().bit();
+    if inside {
+        HANDLERS.fetch_or(me, Ordering::AcqRel);
+    } else {
+        HANDLERS.fetch_and(!me, Ordering::AcqRel);
+    }
+}
+
 fn count() {
+    if HANDLERS.load(Ordering::Acquire) & PORT.current().bit() != 0 {
+        return;
+    }
     if DUE_IN.load(Ordering::Acquire) == 0 || OWNER.load(Ordering::Acquire) != PORT.current().index() as u32 {
         return;
     }
@@ -127,6 +143,9 @@ impl PanicStacks for Bench {
     const COUNT: usize = Port::COUNT;
 
     fn switch<T>(&self, index: usize, entry: fn(&T) -> !, argument: &T) -> ! {
+        // The step that was to go wrong is abandoned: what comes next asks for the time, too.
+        DUE_IN.store(0, Ordering::Release);
+        in_handler(false);
         PORT.switch(index, entry, argument)
     }
 }

@@ -11,6 +11,7 @@ use crash_record::write::Identity;
 use hal::boot::BootInfo;
 use hal::clock::Clock;
 use hal::cpu::Cpu;
+use hal::firmware::Firmware;
 use hal::kexec::{Kexec, KexecError};
 use hal::smp::Secondaries;
 use hal::{CpuId, MAX_CPUS, Platform};
@@ -19,7 +20,7 @@ use crate::console::{self, BOOT};
 use crate::options::{Options, Trigger};
 use crate::port::{self, PORT};
 use crate::state::{MAYDAY_RECORD, NOTIFIERS, OPTIONS, PANIC, SEQUENCE, paint_panic_stacks};
-use crate::{capture, firmware, load, measure, notify, store, traps};
+use crate::{capture, contract, firmware, load, measure, notify, store, traps};
 
 /// How long a secondary may take from its start to its own Rust code, ms. Generous: on a loaded host
 /// a virtual CPU may stand still for seconds.
@@ -35,6 +36,9 @@ extern "Rust" fn mayday_main(boot: &'static BootInfo) -> ! {
     }
     port::lock::domain().bind(SEQUENCE);
     port::trap::set_handlers(&traps::HANDLERS);
+    if peek.end_at_boot {
+        end()
+    }
     let events = if capturing { &console::CAPTURE } else { &BOOT };
     let (base, build) = (Text::<20>::new(format_args!("{:#x}", boot.image_base)), Hex(boot.build_id));
     let kind = if capturing { "capture" } else { "boot" };
@@ -61,6 +65,18 @@ extern "Rust" fn mayday_main(boot: &'static BootInfo) -> ! {
         capture::run(&options, address, length)
     }
     first(boot, &options)
+}
+
+/// Turns the machine off.
+fn end() -> ! {
+    let failed = match PORT.firmware() {
+        Ok(firmware) => Text::<80>::new(format_args!("{:?}", firmware.power_off())),
+        Err(unsupported) => Text::new(format_args!("{unsupported}")),
+    };
+    console::line(format_args!("could not power off: {failed}"));
+    loop {
+        PORT.relax();
+    }
 }
 
 fn first(boot: &'static BootInfo, options: &Options) -> ! {
@@ -90,6 +106,7 @@ fn first(boot: &'static BootInfo, options: &Options) -> ! {
     firmware::start(options);
     notify::register(options);
     crash_image(boot, options);
+    contract::alone();
     if options.trigger == Trigger::Early {
         panic!("a panic before the secondaries are up");
     }

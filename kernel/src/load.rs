@@ -17,7 +17,7 @@ use spin::Once;
 use crate::options::Trigger;
 use crate::port::{self, PORT};
 use crate::state::{MAYDAY_RECORD, options};
-use crate::{firmware, hammer, nmis, traps, trial};
+use crate::{contract, firmware, hammer, nmis, traps, trial};
 
 /// 1 while that CPU is out of the load's own section. Tools outside find it by this name.
 #[unsafe(no_mangle)]
@@ -88,6 +88,9 @@ pub fn run(cpu: CpuId) -> ! {
 extern "C" fn nudge(index: usize) {
     let Some(cpu) = CpuId::new(index) else { return };
     let cpus = (CPUS.load(Ordering::Acquire) as usize).max(1);
+    if DUE.load(Ordering::Acquire) != u64::MAX && contract::round(cpus) {
+        return;
+    }
     if let Some(next) = CpuId::new((index + 1) % cpus)
         && next != cpu
         && let Ok(ipi) = PORT.ipi()

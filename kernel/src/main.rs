@@ -20,6 +20,7 @@ cfg_if::cfg_if! {
         mod bench;
         mod capture;
         mod console;
+        mod contract;
         mod firmware;
         mod first;
         mod hammer;

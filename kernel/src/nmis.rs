@@ -5,9 +5,11 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use core_panic::notifier::Refusal;
 use core_panic::stop::Signal;
 use crash_record::layout::{header, slot};
-use crash_record::names::Rung;
+
+use crash_record::names::{CpuState, Rung};
 use hal::clock::Clock;
 use hal::cpu::Cpu;
 use hal::nmi::Nmi;
@@ -44,6 +46,16 @@ pub fn at_work(cpu: CpuId) {
 pub fn awaited() -> bool {
     options().nmi.is_some_and(|(cpu, _)| cpu != PORT.current().index())
         && STATE.load(Ordering::Acquire) != INSIDE
+}
+
+/// Waits for the CPU of `test.nmi` to park, for as long as it takes.
+pub fn awaits_the_late() -> Result<(), Refusal> {
+    let late = options().nmi.and_then(|(cpu, _)| CpuId::new(cpu));
+    let Some(late) = late else { return Err(Refusal::Skipped("test.nmi names no CPU")) };
+    while MAYDAY_RECORD.state(late) != CpuState::Parked {
+        PORT.relax();
+    }
+    Ok(())
 }
 
 /// This CPU dies here, inside an NMI handler.

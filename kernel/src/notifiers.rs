@@ -35,12 +35,13 @@ impl Which {
             Which::Wrong(NotifierFault::StopAgain) => "stops-again",
             Which::Wrong(NotifierFault::Die) => "dies",
             Which::Wrong(NotifierFault::Allocate) => "allocates",
+            Which::Wrong(NotifierFault::Await) => "awaits",
         }
     }
 }
 
 /// The lines of the constant table: the faults, in the order of `FAULTS`.
-pub const FAULTS: [NotifierFault; 7] = [
+pub const FAULTS: [NotifierFault; 8] = [
     NotifierFault::Fault(Fault::Panic),
     NotifierFault::Fault(Fault::Null),
     NotifierFault::Fault(Fault::Hang),
@@ -48,6 +49,7 @@ pub const FAULTS: [NotifierFault; 7] = [
     NotifierFault::StopAgain,
     NotifierFault::Die,
     NotifierFault::Allocate,
+    NotifierFault::Await,
 ];
 
 /// The priority of what goes wrong.

@@ -39,6 +39,7 @@ impl Notifier for Which {
             Which::Wrong(NotifierFault::Refuse) => Err(Refusal::Failed("nobody else is to be told")),
             Which::Wrong(NotifierFault::StopAgain) => stop_again(),
             Which::Wrong(NotifierFault::Die) => nmis::die(),
+            Which::Wrong(NotifierFault::Await) => nmis::awaits_the_late(),
             Which::Wrong(NotifierFault::Allocate) => {
                 let there = core::hint::black_box(Box::new(0x5a_u8));
                 context.line(format_args!("notifier: {there} is on the heap"));
@@ -82,7 +83,7 @@ pub static BEFORE_DUMP: [BeforeDumpEntry; FAULTS.len()] = {
     const fn entry(number: usize) -> BeforeDumpEntry {
         BeforeDumpEntry { priority: WRONG, standing: false, notifier: &WRONGS[number] }
     }
-    [entry(0), entry(1), entry(2), entry(3), entry(4), entry(5), entry(6)]
+    [entry(0), entry(1), entry(2), entry(3), entry(4), entry(5), entry(6), entry(7)]
 };
 
 /// One of each fault, in the order of [`FAULTS`].

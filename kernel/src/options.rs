@@ -6,6 +6,7 @@
 //! | `run.nonce` | up to 16 hex digits | 0 | tells this run from every other |
 //! | `run.hold` | ms, 0 to 600000 | 0 | how long the last kernel waits to be looked at, or for a typed `g` |
 //! | `run.listen` | ms, 0 to 600000 | 0 | the console interrupts, and the panic waits for a typed byte; how long the capture kernel waits for a typed `z`, with interrupts on |
+//! | `run.end` | `boot` | no | turns the machine off as soon as this line is read: what a run takes at least |
 //! | `test.panic` | see [`Trigger`] | `rust` | how the panic comes about |
 //! | `test.cpu` | 0 to 15 | 0 | on which CPU |
 //! | `test.delay` | ms, 0 to 60000 | 20 | after how much load |
@@ -19,6 +20,7 @@
 //! | `test.role` | `CPU:INTERRUPTS/LOCK/US/THEN`, see [`roles`] | none | what that CPU does when the panic comes |
 //! | `test.bench` | `lock` | no | measures what a lock costs, at boot |
 //! | `test.store` | 0 to 64 | 0 | writes that many entries into the firmware store at boot, and clears the first |
+//! | `test.contract` | tier, 0 to 9 | none | no panic: what the HAL promises is checked, the checks of that tier |
 //! | `test.step` | `STEP:FAULT`, see [`Fault`] | none | this step goes wrong inside; may be given 6 times |
 //! | `test.image` | `none` or `flip` | load it | do not load the crash image; flip a byte of it once it is loaded |
 //! | `capture.record` | `ADDRESS,LENGTH` | none | physical place of the record: this is a capture kernel |
@@ -146,6 +148,8 @@ pub enum NotifierFault {
     Die,
     /// `allocate`: it allocates memory.
     Allocate,
+    /// `await`: it waits for the CPU of `test.nmi` to park.
+    Await,
 }
 
 /// What the handler does in which a CPU is when the panic comes.
@@ -185,6 +189,8 @@ pub struct Options {
     pub hold_ms: u64,
     /// `run.listen`, ms.
     pub listen_ms: u64,
+    /// `run.end=boot`.
+    pub end_at_boot: bool,
     /// `test.panic`.
     pub trigger: Trigger,
     /// `test.cpu`.
@@ -213,6 +219,8 @@ pub struct Options {
     pub roles: [Option<Role>; MAX_CPUS],
     /// `test.bench=lock`.
     pub bench: bool,
+    /// `test.contract`: the tier.
+    pub contract: Option<u8>,
     /// `test.store`: entries.
     pub store: u32,
     /// `test.image=flip`.
@@ -228,6 +236,7 @@ impl Default for Options {
             nonce: 0,
             hold_ms: 0,
             listen_ms: 0,
+            end_at_boot: false,
             trigger: Trigger::Rust,
             cpu: 0,
             delay_ms: 20,
@@ -242,6 +251,7 @@ impl Default for Options {
             firmware_console: false,
             roles: [None; MAX_CPUS],
             bench: false,
+            contract: None,
             store: 0,
             flip_image: false,
             capture: None,
@@ -313,6 +323,8 @@ impl Options {
             "run.nonce" => self.nonce = hex(value)?,
             "run.hold" => self.hold_ms = number(value, 600_000, "a number of ms up to 600000")?,
             "run.listen" => self.listen_ms = number(value, 600_000, "a number of ms up to 600000")?,
+            "run.end" if value == "boot" => self.end_at_boot = true,
+            "run.end" => return Err(ConfigError::Expected("boot")),
             "test.panic" => {
                 let expected = "rust, null, wild, undefined, trap, stack-overflow, write-text, \
                                 exec-data, display, nmi, console, all, early or none";
@@ -360,6 +372,7 @@ impl Options {
                 "lock" => self.bench = true,
                 _ => return Err(ConfigError::Expected("lock")),
             },
+            "test.contract" => self.contract = Some(number(value, 9, "a tier, 0 to 9")? as u8),
             "test.store" => self.store = number(value, 64, "a number of entries up to 64")? as u32,
             "test.step" => {
                 let expected = ConfigError::Expected("STEP:FAULT, a step and panic, null or hang");
@@ -409,13 +422,14 @@ fn firmware_load(value: &str) -> Option<FirmwareLoad> {
 
 fn notifier_fault(value: &str) -> Result<(Class, NotifierFault), ConfigError> {
     let expected = ConfigError::Expected(
-        "CLASS:FAULT, a class of notifiers and panic, null, hang, refuse, stop-again, die or allocate",
+        "CLASS:FAULT, a class of notifiers and panic, null, hang, refuse, stop-again, die, allocate or await",
     );
     let (class, fault) = value.split_once(':').ok_or(expected)?;
     let class = Class::from_name(class).ok_or(expected)?;
     let fault = match fault {
         "refuse" => NotifierFault::Refuse,
         "stop-again" => NotifierFault::StopAgain,
+        "await" => NotifierFault::Await,
         "die" => NotifierFault::Die,
         "allocate" => NotifierFault::Allocate,
         other => NotifierFault::Fault(named(FAULTS, other).ok_or(expected)?),
@@ -452,7 +466,7 @@ mod tests {
 
     #[test]
     fn takes_every_key() {
-        let line = "panic.kexec=post run.nonce=00ff run.hold=5000 test.panic=stack-overflow test.cpu=2 \
+        let line = "panic.kexec=post run.nonce=00ff run.hold=5000 run.end=boot test.panic=stack-overflow test.cpu=2 \
                     test.delay=1 test.spin=3 test.notifier=inform:panic test.notifier=pre-reboot:null \
                     test.nmi=1:late test.step=stop:hang test.image=none test.hammer=enter test.section=250 \
                     test.store=5 test.role=3:off/0/10/end test.bench=lock capture.record=0x1000,0xf000";
@@ -469,6 +483,7 @@ mod tests {
         assert_eq!((options.hammer, options.section_us), (Some(Ask::Enter), 250));
         assert_eq!((options.store, options.bench), (5, true));
         assert_eq!(options.roles.iter().position(Option::is_some), Some(3));
+        assert!(options.end_at_boot);
         assert_eq!((options.no_image, options.capture), (true, Some((0x1000, 0xf000))));
     }
 
@@ -491,13 +506,14 @@ mod tests {
 
     #[test]
     fn complains_by_name_and_goes_on() {
-        let line = "run.nonce=xyz quiet =1 test.cpu=99 panic.stop=politely test.panick=rust test.hold=3 \
+        let line = "run.nonce=xyz run.end=now quiet =1 test.cpu=99 panic.stop=politely test.panick=rust test.hold=3 \
                     test.notifier=inform test.delay=+1 capture.record=12,13 test.panic=null";
         let (options, complaints) = parse(line);
         assert_eq!(
             complaints,
             [
                 "run.nonce: expected up to 16 hexadecimal digits",
+                "run.end: expected boot",
                 "quiet: expected key=value",
                 "=1: expected key=value",
                 "test.cpu: expected a CPU number up to 15",
@@ -505,7 +521,7 @@ mod tests {
                 "test.panick: no such key",
                 "test.hold: no such key",
                 "test.notifier: expected CLASS:FAULT, a class of notifiers and panic, null, hang, refuse, \
-                 stop-again, die or allocate",
+                 stop-again, die, allocate or await",
                 "test.delay: expected a number of ms up to 60000",
                 "capture.record: expected ADDRESS,LENGTH in hex with 0x",
             ]

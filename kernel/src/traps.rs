@@ -14,7 +14,7 @@ use hal::trap::{Fault, FaultKind, Handlers, Resume};
 use crate::options::Trigger;
 use crate::port::{self, PORT, Port};
 use crate::state::{PANIC, options};
-use crate::{capture, nmis};
+use crate::{bench, capture, contract, nmis};
 
 type Registers = <Port as Platform>::Registers;
 
@@ -36,7 +36,14 @@ fn ordered(message: &str) -> ! {
 }
 
 fn nmi(snapshot: &Snapshot<Registers>) {
-    if nmis::taken(snapshot) || PANIC.on_signal(Rung::Nmi, snapshot) != Signal::NotOurs {
+    contract::nmi();
+    if nmis::taken(snapshot) {
+        return;
+    }
+    bench::in_handler(true);
+    let signal = PANIC.on_signal(Rung::Nmi, snapshot);
+    bench::in_handler(false);
+    if signal != Signal::NotOurs {
         return;
     }
     if NMI_PANICS.swap(false, Ordering::AcqRel) {
@@ -48,6 +55,7 @@ fn nmi(snapshot: &Snapshot<Registers>) {
 }
 
 fn stop(snapshot: &Snapshot<Registers>) {
+    contract::ipi();
     let _ = PANIC.on_signal(Rung::Ipi, snapshot);
 }
 

@@ -45,6 +45,8 @@ pub enum Command {
     Experiment(ExperimentCommand),
     /// Start a port: copy the skeleton, register it, and let it build for its target at once
     NewArch(NewArchArgs),
+    /// Say how far a port has come, what it does not do yet, and where to look
+    Conformance(ConformanceArgs),
     /// Put the cases of reports together, and write what people and other tools look at
     Report(ReportArgs),
     /// Break the tree on purpose, patch by patch, and require that the named check goes red
@@ -74,6 +76,25 @@ Every run has a folder under out/ with the console, the QMP traffic, the memory 
 the verdict; out/latest is the last one.
 
 Exit codes: 0 as expected (or n/a, which is said), 1 not as expected, 2 usage, 3 environment.";
+
+/// `cargo xtask conformance`
+#[derive(Clone, Debug, Args)]
+pub struct ConformanceArgs {
+    /// Port: one of machines/*.toml, `sim`, or `all`
+    #[arg(required_unless_present = "list")]
+    pub port: Option<String>,
+    /// Print `names=` with every port and `machines=` with those that are emulated, as JSON arrays, and stop: for a
+    /// workflow that has a job for each
+    #[arg(long, conflicts_with_all = ["port", "tier"])]
+    pub list: bool,
+    /// The tier that it has to reach (default: the one that its machine file claims, and on to the first that it
+    /// does not reach)
+    #[arg(long, value_name = "T")]
+    pub tier: Option<u8>,
+    /// Virtual CPUs that may be busy at once (default: four for each CPU of this host)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
+}
 
 /// `cargo xtask qemu`
 #[derive(Clone, Debug, Args)]
@@ -172,8 +193,12 @@ pub struct MatrixArgs {
     /// Every scenario with every value of every axis, which takes much longer
     #[arg(long)]
     pub full: bool,
+    /// Run one row at a time, before each the same emulator with a kernel that ends at once, and say how many times that
+    /// a row takes
+    #[arg(long, conflicts_with = "jobs")]
+    pub floor: bool,
     /// Instead of the rows, this many runs on each machine to which something is done at random moments
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["shard", "repeat", "full"])]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["shard", "repeat", "full", "floor"])]
     pub chaos: Option<u32>,
     /// Write the report into this folder
     #[arg(long, value_name = "DIR")]

@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use crate::data;
+use crate::scenario::Column;
 use crate::store::Format;
 use crate::workspace::Workspace;
 
@@ -46,6 +47,9 @@ pub struct Machine {
     /// What the port lacks, and why: what its kernel says, no more and no less.
     #[serde(default)]
     pub lacks: BTreeMap<Capability, String>,
+    /// How far the port has come.
+    #[serde(default)]
+    pub conformance: Conformance,
     /// What `cargo xtask test` runs on it.
     pub suite: Suite,
 }
@@ -242,6 +246,16 @@ pub enum Capability {
 }
 
 impl Capability {
+    /// Every one, in the order of the trait.
+    pub const ALL: [Capability; 6] = [
+        Capability::Ipi,
+        Capability::Nmi,
+        Capability::Kexec,
+        Capability::Timer,
+        Capability::Firmware,
+        Capability::Store,
+    ];
+
     /// The word for it: the accessor's name.
     pub fn name(self) -> &'static str {
         match self {
@@ -253,6 +267,15 @@ impl Capability {
             Capability::Store => "store",
         }
     }
+}
+
+/// `[conformance]`: how far the port has come.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conformance {
+    /// The tier that it claims; none yet, if it is left out.
+    #[serde(default)]
+    pub tier: Option<u8>,
 }
 
 /// `[suite]`: the columns of the matrix that `cargo xtask test` runs.
@@ -309,6 +332,10 @@ impl Machine {
         }
         if let Some((capability, _)) = machine.lacks.iter().find(|(_, reason)| reason.trim().is_empty()) {
             return wrong(capability.name(), "an absence needs its reason".into());
+        }
+        let most = Column::ALL.len() - 1;
+        if let Some(tier) = machine.conformance.tier.filter(|tier| usize::from(*tier) > most) {
+            return wrong("tier", format!("there is no tier {tier}, only 0 to {most}"));
         }
         let memory = &machine.memory;
         if memory.default_mib < memory.minimum_mib || memory.default_mib > memory.maximum_mib {

@@ -3,6 +3,7 @@
 mod build;
 mod cases;
 mod cli;
+mod conformance;
 mod data;
 mod error;
 mod events;
@@ -76,7 +77,8 @@ fn dispatch(workspace: &Workspace, command: &Command) -> anyhow::Result<()> {
         Command::Simulate(args) => simulate::command(workspace, args),
         Command::Experiment(command) => experiment::command(workspace, command),
         Command::NewArch(args) => new_arch::command(workspace, args),
-        Command::Report(args) => page::command(args),
+        Command::Conformance(args) => conformance::command(workspace, args),
+        Command::Report(args) => page::command(workspace, args),
         Command::Mutants(args) => mutants::command(workspace, args),
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod host;
 pub mod metal;
+pub mod named;
 pub mod sim;
 
 use std::io::{Read, Seek, SeekFrom};

@@ -52,7 +52,8 @@ pub fn run(
     let built = stamp(kernel);
     let symbols = Symbols::read(kernel)?;
     let explained = explain::of_run(workspace, plan)?;
-    let target = Target::find(&symbols, &plan.machine).awaiting(&plan.expect);
+    let damages = Scenario::damages(workspace, plan, &symbols)?;
+    let target = Target::find(&symbols, &plan.machine).awaiting(&plan.expect).damaged_by(damages);
     let folder = Folder::create(workspace, &plan.machine.name, &plan.scenario.name, nonce)?;
     let paste_line = plan.paste_line(kernel, folder.path(), nonce);
     folder.write("qemu.txt", &format!("{paste_line}\n"))?;
@@ -69,7 +70,11 @@ pub fn run(
         return Err(environment(format!("{} was replaced during the run; run it again", kernel.display())));
     }
     let facts = Facts::new(plan, nonce, &symbols, explained.bound, &evidence);
-    let verdict = if plan.random { verdict::chaos::judge(&facts) } else { verdict::judge(&facts) };
+    let verdict = match plan.random {
+        true => verdict::chaos::judge(&facts),
+        false if facts.contract.is_empty() => verdict::judge(&facts),
+        false => verdict::contract::judge(&facts),
+    };
     let folder_shown = workspace.relative(folder.path()).to_path_buf();
     let case = Case::of_run(&Source {
         plan,
@@ -180,7 +185,7 @@ fn draw(workspace: &Workspace, results: &[RunResult], named: Option<&Path>) -> R
     let Some(last) = results.last() else { return Ok(()) };
     let folder =
         named.map_or_else(|| workspace.relative(last.folder.path()).to_path_buf(), Path::to_path_buf);
-    let mut report = Writing::begin(Some(&folder))?;
+    let mut report = Writing::begin(workspace, Some(&folder))?;
     results.iter().try_for_each(|result| report.add(Case::of(result)))?;
     report.finish()
 }

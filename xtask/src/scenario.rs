@@ -2,7 +2,9 @@
 //! `scenarios/<name>.toml`. No scenario is named in this program.
 
 mod check;
+mod corrupt;
 mod rows;
+mod tier;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,12 +14,14 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::data;
-use crate::machine::{Machine, unknown_placeholder};
+use crate::machine::{Capability, Machine, unknown_placeholder};
 use crate::store::Before;
 use crate::verdict;
 use crate::workspace::Workspace;
 use check::Mistake;
+pub use corrupt::{Corrupt, Damage};
 pub use rows::{OnMachine, ROWS, Staging};
+pub use tier::Column;
 
 /// The folder below `scenarios/` of those that must fail.
 const NEGATIVE: &str = "negative";
@@ -86,6 +90,15 @@ pub struct Scenario {
     /// Whether the machine itself goes wrong in these rows, or code that stands in for it.
     #[serde(default)]
     pub staging: Option<Staging>,
+    /// Conformance tiers that it is a part of, 0 to 5 (PORTING.md). Every scenario that need not fail has some.
+    #[serde(default)]
+    pub tiers: Vec<u8>,
+    /// What a machine must not lack for it to have a meaning.
+    #[serde(default)]
+    pub requires: Vec<Capability>,
+    /// Promises of the HAL that the kernel has to look at, by name, all of them and no others. Nobody panics then.
+    #[serde(default)]
+    pub contract: Vec<String>,
     /// What differs on single machines, by name; `others` is every machine that is not named.
     #[serde(default)]
     pub on: BTreeMap<String, OnMachine>,
@@ -188,6 +201,10 @@ pub struct Input {
     /// Not done any more once the first kernel has left.
     #[serde(default)]
     pub derail: Option<u32>,
+    /// Memory that the emulator's debugger writes over. Not done any more once the first kernel has left, but for what
+    /// waits for an event of the capture kernel.
+    #[serde(default)]
+    pub corrupt: Option<Corrupt>,
     /// µs of wall time between the event and the action.
     #[serde(default)]
     pub delay_us: u64,
@@ -494,12 +511,18 @@ impl Scenario {
         }
         for input in scenario.input.iter().chain(scenario.on.values().flat_map(|on| &on.input)) {
             let ways = [&input.send, &input.qmp, &input.monitor].map(Option::is_some);
-            if ways.into_iter().chain([input.derail.is_some()]).filter(|way| *way).count() != 1 {
-                return wrong("after", "an [[input]] has one of `send`, `qmp`, `monitor` and `derail`");
+            let others = [input.derail.is_some(), input.corrupt.is_some()];
+            if ways.into_iter().chain(others).filter(|way| *way).count() != 1 {
+                let message = "an [[input]] has one of `send`, `qmp`, `monitor`, `derail` and `corrupt`";
+                return wrong("after", message);
+            }
+            if let Some((value, message)) = input.corrupt.as_ref().and_then(Corrupt::mistake) {
+                return Err(corrupt::misplaced(text, shown, value, &message));
             }
         }
         for &kexec in &scenario.kexec {
-            if let Err(Mistake { key, value, message }) = scenario.expect.resolve(kexec).check(kexec) {
+            let judged = scenario.expect.resolve(kexec).check(kexec, scenario.contract.is_empty());
+            if let Err(Mistake { key, value, message }) = judged {
                 return Err(data::mistake_in(text, shown, key, value.as_deref(), &message));
             }
         }
@@ -535,6 +558,13 @@ impl Scenario {
         if !self.firmwares.is_empty() && !self.firmwares.iter().any(|known| known == firmware) {
             let known = self.firmwares.join(", ");
             return Some(format!("`{name}` has no meaning with {firmware}, only with {known}"));
+        }
+        let needs_kexec = (kexec != Kexec::Off).then_some(&Capability::Kexec);
+        for capability in self.requires.iter().chain(needs_kexec) {
+            if let Some(reason) = machine.lacks.get(capability) {
+                let (what, machine) = (capability.name(), &machine.name);
+                return Some(format!("`{name}` needs `{what}`, which {machine} lacks: {reason}"));
+            }
         }
         if self.store.is_some() && machine.store.is_none() {
             return Some(format!("`{name}` needs a firmware store, which {} does not have", machine.name));

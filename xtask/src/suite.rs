@@ -15,6 +15,7 @@ use crate::machine::Machine;
 use crate::matrix::filter::{Filter, Subject};
 use crate::matrix::rows::Matrix;
 use crate::matrix::runner::{Tally, Task, conclude, heading, run_all};
+use crate::mutants::named::Named;
 use crate::page::Writing;
 use crate::qemu::Unobserved;
 use crate::report::say;
@@ -68,6 +69,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         return Ok(());
     }
     run::prepare_json(args.json.as_deref())?;
+    let named = Named::read(workspace)?;
     // First of all: the checks below also look at what only a guest's toolchain can compile.
     setup::ensure_all(&machines.iter().collect::<Vec<_>>())?;
     let mut tally = Tally::default();
@@ -99,7 +101,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         });
         tally.note(&format!("{}/image", machine.name), result)?;
     }
-    let mut report = Writing::begin(args.report.as_deref())?;
+    let mut report = Writing::begin(workspace, args.report.as_deref())?;
     unrun.into_iter().try_for_each(|case| report.add(case))?;
     let plans = matrix.plans.iter().filter(|plan| kernels.contains_key(&plan.machine.name));
     let tasks: Vec<_> = plans.map(Task::of).collect();
@@ -120,7 +122,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         )?;
     }
     matrix.say_skipped();
-    conclude(&tally, &matrix, started)
+    conclude(&tally, &matrix, &named, started)
 }
 
 /// The error for a filter that leaves nothing.
@@ -155,10 +157,16 @@ mod tests {
         let after = |start: &'static str| {
             workflow.lines().filter_map(move |line| line.trim().strip_prefix(start)).map(str::trim)
         };
+        let matrix = Matrix::new(&workspace, false).unwrap();
+        // A job for each machine says so with a placeholder.
+        let each = |text: &str| -> Vec<_> {
+            let machines = matrix.machines.iter();
+            machines.map(|machine| text.replace("${{ matrix.machine }}", &machine.name)).collect()
+        };
         let filters: Vec<_> = after("- run: cargo xtask test --filter ")
+            .flat_map(each)
             .map(|text| Filter::parse(text.trim_matches('\'')).unwrap())
             .collect();
-        let matrix = Matrix::new(&workspace, false).unwrap();
         let machines = matrix.machines.iter();
         let of_machines =
             machines.flat_map(|machine| [format!("{}/image", machine.name), host::title(machine)]);
@@ -173,8 +181,13 @@ mod tests {
             assert!(runs, "no job runs {}", subject.name);
         }
         // And every row, in one of the parts.
-        let names: Vec<_> = matrix.machines.iter().map(|machine| machine.name.as_str()).collect();
-        assert!(after("arch: ").any(|list| list == format!("[{}]", names.join(", "))), "every machine");
+        let from = |key, list| {
+            after(key).any(|value| value == format!("${{{{ fromJSON(needs.ports.outputs.{list}) }}}}"))
+        };
+        assert!(from("arch: ", "machines") && from("machine: ", "machines"), "every machine");
+        // And every port has to reach what it claims.
+        assert!(from("port: ", "names"), "every port");
+        assert!(after("- run: cargo xtask conformance ").any(|port| port == "${{ matrix.port }}"));
         let parts: Vec<_> = after("part: ").collect();
         let count = parts.first().map_or(0, |list| list.split(',').count());
         let numbers: Vec<_> = (1..=count).map(|part| part.to_string()).collect();

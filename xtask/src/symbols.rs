@@ -16,6 +16,8 @@ use crate::error::{Classed, environment};
 pub struct Symbols {
     /// Address by name.
     pub addresses: BTreeMap<String, u64>,
+    /// Bytes of what has some, by name.
+    sizes: BTreeMap<String, u64>,
     /// Code by address: end and name.
     functions: BTreeMap<u64, (u64, String)>,
     segments: Vec<Segment>,
@@ -59,6 +61,7 @@ impl Symbols {
 
     fn add(&mut self, name: &str, address: u64, bytes: u64, code: bool) {
         self.addresses.insert(name.to_owned(), address);
+        self.sizes.insert(name.to_owned(), bytes);
         if code {
             self.functions.insert(address, (address + bytes.max(1), name.to_owned()));
         }
@@ -77,6 +80,21 @@ impl Symbols {
         let data = self.range("data")?;
         let end = self.range("stacks").map_or(data.end, |stacks| stacks.end.max(data.end));
         Some(data.start..end)
+    }
+
+    /// A symbol by its name in the image, or by the path of a Rust item, which has to be the only one: its name and how
+    /// many bytes it has. The error says what is wrong.
+    pub fn object(&self, wanted: &str) -> std::result::Result<(&str, u64), String> {
+        let sized = || self.sizes.iter().map(|(name, bytes)| (name.as_str(), *bytes));
+        if let Some(found) = sized().find(|(name, _)| *name == wanted) {
+            return Ok(found);
+        }
+        let found: Vec<_> = sized().filter(|(name, _)| readable(name) == wanted).collect();
+        match found[..] {
+            [one] => Ok(one),
+            [] => Err(format!("the image has no symbol `{wanted}`")),
+            _ => Err(format!("the image has {} symbols `{wanted}`", found.len())),
+        }
     }
 
     /// The physical address of a symbol, where the emulator loads it.

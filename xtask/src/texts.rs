@@ -81,7 +81,7 @@ fn made_up() -> (tempfile::TempDir, Workspace) {
     (root, workspace)
 }
 
-const SCENARIO: &str = "name = \"NAME\"\nsummary = \"\"\nkexec = [\"post\", \"off\"]\n\
+const SCENARIO: &str = "name = \"NAME\"\nsummary = \"\"\ntiers = [2]\nkexec = [\"post\", \"off\"]\n\
     [cpus]\nminimum = 2\nreason = \"a secondary is to panic\"\n[expect]\nending = \"capture\"\nsteps = []\n";
 
 #[test]
@@ -175,6 +175,13 @@ fn malformed_files() {
         scenario("steps = []", "steps = []\nowner = \"all\""),
         scenario("[cpus]", "[[input]]\nafter = \"ready\"\n[cpus]"),
         scenario("[cpus]", "[cpus"),
+        scenario("tiers = [2]", "tiers = [2, 6]"),
+        scenario("tiers = [2]", "tiers = [2, 2]"),
+        scenario("tiers = [2]", "tiers = [1]"),
+        scenario("[\"post\", \"off\"]", "[\"post\"]"),
+        scenario("[cpus]", "requires = [\"nmi\", \"nmi\"]\n[cpus]"),
+        scenario("[cpus]", "requires = [\"nmy\"]\n[cpus]"),
+        scenario("[cpus]", "contract = [\"a\", \"a\"]\n[cpus]"),
         scenario("name = \"s\"", "name = \"s\"\nstaging = \"native\"\nrows = [1, 999]"),
         machine("maximum = 8", "maximum = 17"),
         machine("default = 4", "default = 0"),
@@ -231,7 +238,7 @@ fn runs_that_must_fail() {
     let (root, workspace) = made_up();
     std::fs::create_dir(root.path().join("scenarios/negative")).unwrap();
     let shown_as = |name: &str, checks: &str| {
-        let text = SCENARIO.replace("NAME", name).replace("kexec", &format!("must_fail = [{checks}]\nkexec"));
+        let text = SCENARIO.replace("NAME", name).replace("tiers = [2]", &format!("must_fail = [{checks}]"));
         let path = root.path().join(format!("scenarios/negative/{name}.toml"));
         std::fs::write(&path, text).unwrap();
         let result = shown(Scenario::negative(&workspace));

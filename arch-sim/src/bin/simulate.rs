@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use arch_sim::action::Schedule;
 use arch_sim::cases::{self, CASES, Status};
+use arch_sim::contract::Checked;
 use arch_sim::explore::{self, Hunted, Prey};
 use arch_sim::replay::Lab;
 use arch_sim::scenario::{Body, Scenario};
 use arch_sim::world::End;
+use hal::contract::Verdict;
 
 const HELP: &str = "\
 Runs the panic path on a simulated machine, under many schedules.
@@ -17,6 +19,7 @@ Runs the panic path on a simulated machine, under many schedules.
 simulate [--seed S] [--schedules N] [--jobs J] [--row R]   random schedules (default: seed 1, 100000)
 simulate [--row R] --seed S --replay CHOICES               one run again, with its timeline
 simulate --rows                                            the rows of the list of failure modes
+simulate --contract                                        what the HAL promises, asked of this machine
 simulate --exhaustive [--seconds T]                        every schedule of some small scenarios; not as
                                                            expected if one is not through by then
 simulate [--row R] --expect P [--median K]                 0 if a run breaks promise P: negative controls;
@@ -39,6 +42,7 @@ struct Options {
     expect: Option<String>,
     replay: Option<Schedule>,
     rows: bool,
+    contract: bool,
     exhaustive: bool,
 }
 
@@ -67,6 +71,7 @@ fn options() -> Result<Options, String> {
             "--replay" => options.replay = Some(value()?.parse()?),
             "--help" => return Err(HELP.into()),
             "--rows" => options.rows = true,
+            "--contract" => options.contract = true,
             "--exhaustive" => options.exhaustive = true,
             _ => return Err(format!("{HELP}\nunknown: `{argument}`")),
         }
@@ -130,6 +135,8 @@ fn main() -> ExitCode {
     let good = if options.rows {
         rows();
         true
+    } else if options.contract {
+        contract()
     } else if options.exhaustive {
         exhaustive(Duration::from_secs(options.seconds.unwrap_or(600)))
     } else if let Some(count) = options.survey {
@@ -163,6 +170,22 @@ fn rows() {
         }
     }
     println!("{} native, {} pending", count(true), count(false));
+}
+
+/// Says of each of the HAL's promises whether this machine keeps it.
+fn contract() -> bool {
+    const SCHEDULES: u64 = 50;
+    let checked = arch_sim::contract::check(SCHEDULES, |scenario| scenario);
+    for Checked { name, tier, verdict, .. } in &checked {
+        let outcome = match verdict {
+            Some(Verdict::Held) => "held".into(),
+            Some(verdict @ Verdict::Unsupported(_)) => verdict.to_string(),
+            Some(verdict @ Verdict::Broken(_)) => format!("broken: {verdict}"),
+            None => "broken: the machine did not come to it".into(),
+        };
+        println!("{tier} {name} {outcome}");
+    }
+    checked.iter().all(|check| matches!(check.verdict, Some(Verdict::Held | Verdict::Unsupported(_))))
 }
 
 /// Looks for a run that breaks this promise: after how many schedules, the median of some hunts.

@@ -7,13 +7,15 @@
 //! * this module is a line,
 //! * `record` the part of it that was read out of the guest's memory,
 //! * `file` how lines are written, read and put together,
-//! * `compare` what differs between two reports.
+//! * `compare` what differs between two reports,
+//! * `times` how long cases take.
 
 mod compare;
 mod file;
 mod record;
 #[cfg(test)]
 pub mod tests;
+mod times;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +27,7 @@ pub use file::{Cases, FILE, Writer, merge};
 #[cfg(test)]
 pub use record::Cpu;
 pub use record::Record;
+pub use times::Times;
 
 use crate::events::Event;
 use crate::explain::Explained;
@@ -109,6 +112,9 @@ pub struct Run {
     pub shutdowns: Vec<String>,
     /// Wall time, ms.
     pub wall_ms: u64,
+    /// What the same emulator takes for a kernel that ends at once, ms, if that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor_ms: Option<u64>,
     /// Its folder.
     pub folder: String,
     /// The emulator's line, to paste.
@@ -238,6 +244,7 @@ impl Case {
             ended: ended(&evidence.ended),
             shutdowns: evidence.shutdowns.clone(),
             wall_ms: evidence.wall.as_millis() as u64,
+            floor_ms: None,
             folder: source.folder.clone(),
             qemu: source.qemu.to_owned(),
             checks: verdict.checks.iter().map(Check::from).collect(),

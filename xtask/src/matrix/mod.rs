@@ -1,11 +1,13 @@
 //! `cargo xtask matrix`: every way to die, on every machine.
 //!
 //! * [`rows`] makes the rows from the data, [`filter`] and [`order`] say which of them run, and in which order;
+//! * [`floor`] measures what a run takes at least,
 //! * [`chaos`] makes random runs instead;
 //! * [`runner`] runs many at once; `cargo xtask test` does the same between its other stages.
 
 pub mod chaos;
 pub mod filter;
+pub mod floor;
 pub mod order;
 pub mod rows;
 pub mod runner;
@@ -16,8 +18,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::cases::Times;
 use crate::cli::MatrixArgs;
 use crate::machine::Machine;
+use crate::mutants::named::Named;
 use crate::page::Writing;
 use crate::qemu::Unobserved;
 use crate::random::{Random, parse_seed};
@@ -27,6 +31,7 @@ use crate::suite::nothing_matches;
 use crate::workspace::Workspace;
 use crate::{build, run, setup};
 use filter::Filter;
+use floor::Floors;
 use rows::Matrix;
 use runner::{Tally, Task, conclude, run_all};
 
@@ -49,14 +54,25 @@ pub fn command(workspace: &Workspace, args: &MatrixArgs) -> Result<()> {
         return Ok(());
     }
     let started = Instant::now();
-    let mut report = Writing::begin(args.report.as_deref())?;
+    let named = Named::read(workspace)?;
+    let mut report = Writing::begin(workspace, args.report.as_deref())?;
     matrix.unrun().try_for_each(|case| report.add(case))?;
     let kernels = kernels(workspace, &matrix.machines, &tasks)?;
     if let Some(seed) = seed {
         say!("{} {seed}: the order of the rows", paint(BOLD, "Seed"));
     }
+    let floors = args.floor.then(|| Floors::new(workspace, &kernels));
+    // What others take beside a run is nothing of its own.
+    let jobs = if args.floor { Some(1) } else { args.jobs };
+    let mut cases = Vec::new();
     let run = |task: &Task| {
-        run::run(workspace, task.plan, &kernels[&task.plan.machine.name], false, &mut Unobserved)
+        let floor = floors.as_ref().map(|floors| floors.beside(task.plan)).transpose()?;
+        let kernel = &kernels[&task.plan.machine.name];
+        let mut result = run::run(workspace, task.plan, kernel, false, &mut Unobserved)?;
+        if let Some(run) = &mut result.case.run {
+            run.floor_ms = floor;
+        }
+        Ok(result)
     };
     let mut tally = Tally::default();
     let mut counts = Counts::default();
@@ -68,15 +84,22 @@ pub fn command(workspace: &Workspace, args: &MatrixArgs) -> Result<()> {
             random.shuffle(&mut tasks);
         }
         let before = tally.failed.len();
-        run_all(&tasks, args.jobs, &run, &mut tally, |task, result| report.add(task.case(result)))?;
+        run_all(&tasks, jobs, &run, &mut tally, |task, result| {
+            let case = task.case(result);
+            cases.extend(args.floor.then(|| case.clone()));
+            report.add(case)
+        })?;
         counts.add(&tasks, &tally.failed[before..]);
     }
     matrix.say_skipped();
     if args.repeat > 1 {
         say!("\n{}", counts.summary().trim_end());
     }
+    for times in Times::of(&cases) {
+        say!("{} {}", paint(BOLD, "Floor"), times.words());
+    }
     report.finish()?;
-    conclude(&tally, &matrix, started)
+    conclude(&tally, &matrix, &named, started)
 }
 
 /// `cargo xtask matrix --chaos`
@@ -113,7 +136,7 @@ fn chaos(workspace: &Workspace, args: &MatrixArgs, seed: u64, count: u32) -> Res
         return Ok(());
     }
     let started = Instant::now();
-    let mut report = Writing::begin(args.report.as_deref())?;
+    let mut report = Writing::begin(workspace, args.report.as_deref())?;
     let kernels = kernels(workspace, &machines, &tasks)?;
     say!("{} {seed}: {} random runs", paint(BOLD, "Seed"), tasks.len());
     let run = |task: &Task| {

@@ -96,6 +96,14 @@ impl Matrix {
     }
 
     fn rows(&mut self, machine: &Machine, scenario: &Scenario, number: usize, full: bool) -> Result<()> {
+        if let Some(tier) = machine.conformance.tier
+            && let Some(least) = scenario.tiers.iter().min().filter(|least| **least > tier)
+        {
+            let (name, own) = (&machine.name, &scenario.name);
+            let reason = format!("`{own}` is of tier {least}, and machines/{name}.toml claims tier {tier}");
+            self.not_applicable.push((format!("{name}/{own}"), reason));
+            return Ok(());
+        }
         let pairs = pairs(scenario);
         let args = |cpus: u32, pair: (Kexec, Stop)| RunArgs {
             cpus: Some(cpus.into()),
@@ -261,6 +269,9 @@ mod tests {
                 // A port on its way has fewer columns, and may lack accelerators and a store.
                 meant &= machine.suite.cpus.iter().any(|cpus| *cpus >= scenario.cpus.minimum);
                 meant &= scenario.store.is_none() || machine.store.is_some();
+                meant &= scenario.requires.iter().all(|needed| !machine.lacks.contains_key(needed));
+                let most = machine.conformance.tier.unwrap_or(u8::MAX);
+                meant &= scenario.tiers.iter().any(|tier| *tier <= most);
                 let here = |name: &String| machine.qemu.accel.iter().any(|accel| accel.name == *name);
                 meant &= scenario.accels.is_empty() || scenario.accels.iter().any(here);
                 let pair = (machine.name.clone(), scenario.name.clone());

@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::cases::{Case, Outcome};
 use crate::error::{Exit, class_of, environment, one_line, unexpected};
 use crate::matrix::rows::Matrix;
+use crate::mutants::named::Named;
 use crate::qemu::plan::Plan;
 use crate::report::{self, BOLD, DIM, GREEN, RED, paint, say};
 use crate::run::RunResult;
@@ -56,7 +57,9 @@ impl Tally {
 }
 
 /// What it all came to: the figures, the names of what failed, and the exit code.
-pub fn conclude(tally: &Tally, matrix: &Matrix, started: Instant) -> Result<()> {
+pub fn conclude(tally: &Tally, matrix: &Matrix, named: &Named, started: Instant) -> Result<()> {
+    let ran = matrix.plans.iter().map(|plan| (plan.machine.name.as_str(), plan.scenario.name.as_str()));
+    let coverage = named.coverage(ran);
     say!(
         "\n{}: {} as expected, {} not, {} n/a, {} skipped, in {} s",
         paint(BOLD, "Result"),
@@ -66,6 +69,9 @@ pub fn conclude(tally: &Tally, matrix: &Matrix, started: Instant) -> Result<()> 
         matrix.skipped.len(),
         started.elapsed().as_secs()
     );
+    if let Some(words) = coverage.words() {
+        say!("{words}");
+    }
     tally.names()
 }
 

@@ -139,6 +139,11 @@ impl Row<'_> {
         self.machine
     }
 
+    /// What runs; nothing if only the image is looked at.
+    pub fn scenario(&self) -> Option<&str> {
+        self.scenario
+    }
+
     /// What has to be green without the patch.
     fn control(&self, workspace: &Workspace) -> Result<String> {
         let plan = self.plan(workspace)?;
@@ -149,8 +154,10 @@ impl Row<'_> {
         let Some(scenario) = self.scenario else { return Ok(None) };
         let scenario = Scenario::load(workspace, scenario)?;
         let accel = self.mutant.accel.clone().unwrap_or_else(|| "auto".into());
-        // Some have a meaning with one firmware only, which need not be the machine's first.
-        let firmware = scenario.firmwares.first().cloned();
+        // Some have a meaning with one firmware only, which need not be the machine's first; and some name those of
+        // several machines.
+        let own = |name: &&String| self.machine.qemu.firmware.iter().any(|own| own.name == **name);
+        let firmware = scenario.firmwares.iter().find(own).cloned();
         let args =
             RunArgs { accel, firmware, cpus: self.mutant.cpus, stop: self.mutant.stop, ..RunArgs::default() };
         match Plan::make(self.machine.clone(), scenario, &args)? {
@@ -193,11 +200,15 @@ pub fn rows<'r>(
             let before = rows.len();
             for (name, scenario) in mutant.scenarios.iter().zip(&scenarios) {
                 let on = scenario.differing_on(&machine.name);
-                if on.is_none_or(|on| on.not_applicable.is_none()) {
+                let has = |needed| !machine.lacks.contains_key(needed);
+                let has = scenario.requires.iter().all(has)
+                    && (scenario.store.is_none() || machine.store.is_some());
+                if has && on.is_none_or(|on| on.not_applicable.is_none()) {
                     rows.push(row(Some(name)));
                 }
             }
-            if rows.len() == before {
+            // Of all machines, one may lack what the scenario needs; one that is named must not.
+            if rows.len() == before && mutant.machines.contains(&machine.name) {
                 return Err(usage(format!(
                     "{file}: none of its scenarios has a meaning on {}",
                     machine.name
@@ -333,6 +344,18 @@ mod tests {
         assert_eq!(parse(&HEADER.replace("machine:", "cpus: 1\nmachine:")).unwrap().cpus, Some(1));
         assert!(parse(&HEADER.replace("machine:", "cpus: one\nmachine:")).is_err());
         assert!(parse(&HEADER.replace("one, two", "all")).unwrap().machines.is_empty());
+    }
+
+    /// Each has a plan: a firmware, an accelerator and a number of CPUs that its machine has.
+    #[test]
+    fn every_mutant_of_the_tree_can_be_run_where_its_header_says() {
+        let workspace = Workspace::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        let (mutants, machines) = (Mutant::all(&workspace).unwrap(), Machine::all(&workspace).unwrap());
+        for row in rows(&workspace, &mutants, &machines, None).unwrap() {
+            if let Err(error) = row.plan(&workspace) {
+                panic!("{}: {}", row.title(), one_line(&error));
+            }
+        }
     }
 
     #[test]

@@ -12,7 +12,10 @@ function casePage(one, whole) {
     ...(run
       ? [
           ["ended", [run.ended, ...run.shutdowns].join(", ")],
-          ["wall time", `${(run.wall_ms / 1000).toFixed(1)} s`],
+          [
+            "wall time",
+            `${(run.wall_ms / 1000).toFixed(1)} s${run.floor_ms ? `, at least ${(run.floor_ms / 1000).toFixed(2)} s` : ""}`,
+          ],
           ["build", run.build],
           ["deadlines", `budget × ${run.scale}`],
           ["nonce", run.nonce],

@@ -8,10 +8,12 @@ use super::{Earlier, JUNIT, PAGE};
 use crate::cases::{Case, Cases, Comparison, FILE, Outcome, Writer, differences, merge};
 use crate::cli::ReportArgs;
 use crate::error::{unexpected, usage};
+use crate::mutants::named::Named;
 use crate::report::{BOLD, RED, YELLOW, paint, say};
+use crate::workspace::Workspace;
 
 /// Puts the folders together, and writes the report into the one that is named or else into the only one.
-pub fn command(args: &ReportArgs) -> Result<()> {
+pub fn command(workspace: &Workspace, args: &ReportArgs) -> Result<()> {
     let mut warnings = Vec::new();
     let mut parts = Vec::new();
     for folder in &args.folders {
@@ -31,7 +33,7 @@ pub fn command(args: &ReportArgs) -> Result<()> {
         let mut writer = Writer::create(out)?;
         cases.iter().try_for_each(|case| writer.add(case))?;
     }
-    finish(out, &cases, &warnings, args.compare.as_deref())?;
+    finish(out, &cases, &warnings, args.compare.as_deref(), &Named::read(workspace)?)?;
     let Some(other) = &args.equals else { return Ok(()) };
     let found = differences(&Cases::read(other)?.cases, &cases);
     for difference in &found {
@@ -45,7 +47,13 @@ pub fn command(args: &ReportArgs) -> Result<()> {
 }
 
 /// Writes what is made of cases, whose lines are there already, and says where it is.
-pub fn finish(folder: &Path, cases: &[Case], warnings: &[String], compare: Option<&Path>) -> Result<()> {
+pub fn finish(
+    folder: &Path,
+    cases: &[Case],
+    warnings: &[String],
+    compare: Option<&Path>,
+    named: &Named,
+) -> Result<()> {
     let comparison = match compare {
         Some(earlier) => Some((earlier, Comparison::of(&Cases::read(earlier)?.cases, cases))),
         None => None,
@@ -53,7 +61,7 @@ pub fn finish(folder: &Path, cases: &[Case], warnings: &[String], compare: Optio
     let earlier = comparison
         .as_ref()
         .map(|(earlier, comparison)| Earlier { shown: earlier.display().to_string(), comparison });
-    super::write(folder, cases, warnings, earlier.as_ref())?;
+    super::write(folder, cases, warnings, earlier.as_ref(), named)?;
     for warning in warnings {
         say!("{}: {warning}", paint(YELLOW, "warning"));
     }

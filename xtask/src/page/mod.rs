@@ -1,4 +1,4 @@
-//! What people look at and other tools take, made of cases and of nothing else: `report.html`, one page that needs
+//! What people look at and other tools take, made of cases and of what the mutants name: `report.html`, one page that needs
 //! nothing beside itself, and `junit.xml`.
 //!
 //! The page is drawn in the browser, by the script beside this file, from what is put into it here: a list of the
@@ -23,8 +23,9 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::cases::{Case, Comparison};
+use crate::cases::{Case, Comparison, Outcome, Times};
 use crate::error::Classed;
+use crate::mutants::named::Named;
 use crate::report::toned;
 
 pub use command::command;
@@ -61,7 +62,13 @@ pub struct Earlier<'a> {
 }
 
 /// Writes what is made of the cases into a report's folder.
-pub fn write(folder: &Path, cases: &[Case], warnings: &[String], earlier: Option<&Earlier>) -> Result<()> {
+pub fn write(
+    folder: &Path,
+    cases: &[Case],
+    warnings: &[String],
+    earlier: Option<&Earlier>,
+    named: &Named,
+) -> Result<()> {
     let save = |name: &str, text: &str| {
         let path = folder.join(name);
         std::fs::create_dir_all(folder)
@@ -69,19 +76,20 @@ pub fn write(folder: &Path, cases: &[Case], warnings: &[String], earlier: Option
             .or_environment(|| format!("cannot write {}", path.display()))
     };
     save(JUNIT, &junit::of(cases)?)?;
-    save(PAGE, &page(cases, warnings, earlier)?)
+    save(PAGE, &page(cases, warnings, earlier, named)?)
 }
 
 /// The page.
-pub fn page(cases: &[Case], warnings: &[String], earlier: Option<&Earlier>) -> Result<String> {
+pub fn page(cases: &[Case], warnings: &[String], earlier: Option<&Earlier>, named: &Named) -> Result<String> {
     let script = format!("(() => {{\n\"use strict\";\n{}\n}})();", SCRIPTS.join("\n"));
-    with_script(cases, warnings, earlier, &script)
+    with_script(cases, warnings, earlier, named, &script)
 }
 
 fn with_script(
     cases: &[Case],
     warnings: &[String],
     earlier: Option<&Earlier>,
+    named: &Named,
     script: &str,
 ) -> Result<String> {
     let summaries: BTreeMap<&str, &str> = cases
@@ -89,10 +97,14 @@ fn with_script(
         .filter(|case| !case.summary.is_empty())
         .map(|case| (case.scenario.as_str(), case.summary.as_str()))
         .collect();
+    let ran = cases.iter().filter(|case| matches!(case.outcome, Outcome::Passed | Outcome::Failed));
+    let coverage = named.coverage(ran.map(|case| (case.machine.as_str(), case.scenario.as_str())));
     let index = json!({
         "cases": cases.iter().map(row).collect::<Vec<_>>(),
         "summaries": summaries,
         "pack": PACK,
+        "mutants": coverage,
+        "times": Times::of(cases),
         "warnings": warnings,
         "comparison": earlier.map(|earlier| earlier.comparison),
         "compared": earlier.map(|earlier| &earlier.shown),

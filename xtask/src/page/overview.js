@@ -172,9 +172,63 @@ function overview(query) {
     mapPlace,
     el("h2", { id: "cases-title", tabindex: "-1" }, "Cases"),
     listPlace,
+    times(),
+    unnamed(),
   ];
   redraw();
   return page;
+}
+
+/** What cases take, beside the same emulator with a kernel that ends at once. */
+function times() {
+  if (!index.times.length) return null;
+  const seconds = (ms) => `${(ms / 1000).toFixed(2)} s`;
+  return el(
+    "section",
+    { class: "times", "aria-labelledby": "times-title" },
+    el("h2", { id: "times-title" }, "Wall time and its floor"),
+    el(
+      "p",
+      {},
+      "The floor is the same emulator with a kernel that turns the machine off as soon as it has read its command line. Medians; one run at a time.",
+    ),
+    table(
+      "Wall time and its floor",
+      ["machine", "cases", "a case", "floor", "times the floor"],
+      index.times.map((one) => [
+        one.machine,
+        one.cases,
+        seconds(one.wall_ms),
+        seconds(one.floor_ms),
+        one.ratio.toFixed(2),
+      ]),
+    ),
+  );
+}
+
+/** Scenarios of this report that nothing is known to turn red. */
+function unnamed() {
+  const { named, unnamed: list } = index.mutants;
+  const all = named + list.length;
+  if (!all) return null;
+  return el(
+    "section",
+    { class: "unnamed", "aria-labelledby": "unnamed-title" },
+    el("h2", { id: "unnamed-title" }, "Scenarios that no mutant turns red"),
+    el(
+      "p",
+      {},
+      list.length ? `${list.length} of ${all}` : `None of ${all}`,
+      ", each machine's counted, as the headers of the patches in mutants/ name them when this page is made. That is a claim: ",
+      el("code", {}, "cargo xtask mutants --metal"),
+      " breaks the tree with each patch and looks.",
+    ),
+    el(
+      "ul",
+      {},
+      index.mutants.unnamed.map(([machine, scenario]) => el("li", {}, `${machine}/${scenario}`)),
+    ),
+  );
 }
 
 /** What differs from an earlier report. */

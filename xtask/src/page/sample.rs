@@ -46,6 +46,7 @@ fn run(events: Vec<Event>, failed: bool) -> Run {
         scale: 10,
         ended: "exit status 33".into(),
         wall_ms: 1234,
+        floor_ms: Some(617),
         qemu: NASTY.into(),
         checks: vec![check("events", false), check("steps", failed)],
         steps: steps(&events),

@@ -6,7 +6,12 @@ use std::time::Duration;
 use super::browser::Browser;
 use super::sample::{NASTY, cases};
 use super::*;
-use crate::cases::Outcome;
+use crate::workspace::Workspace;
+
+/// What the mutants of the made-up cases name.
+fn named() -> Named {
+    Named::of(&[("m", "alpha"), ("m", "beta"), ("n", "gone")])
+}
 
 #[test]
 fn base64_is_that() {
@@ -16,7 +21,7 @@ fn base64_is_that() {
 
 #[test]
 fn text_of_a_guest_does_not_end_a_script() {
-    let page = page(&cases(), &[NASTY.to_owned()], None).unwrap();
+    let page = page(&cases(), &[NASTY.to_owned()], None, &named()).unwrap();
     let scripts = page.matches("<script").count();
     assert_eq!(scripts, page.matches("</script>").count());
     assert_eq!(scripts, 3, "the list, one pack, the program");
@@ -34,8 +39,9 @@ fn junit_has_every_case_with_its_outcome() {
 
 #[test]
 fn what_is_written_while_cases_come_is_a_report() {
+    let workspace = Workspace::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     let folder = tempfile::tempdir().unwrap();
-    let mut report = Writing::begin(Some(folder.path())).unwrap();
+    let mut report = Writing::begin(&workspace, Some(folder.path())).unwrap();
     let mut cases = cases();
     cases.push(cases[6].clone());
     cases.iter().rev().for_each(|case| report.add(case.clone()).unwrap());
@@ -47,7 +53,7 @@ fn what_is_written_while_cases_come_is_a_report() {
     let parts = tempfile::tempdir().unwrap();
     let folders: Vec<_> = (0..3).map(|part| parts.path().join(part.to_string())).collect();
     for (part, folder) in folders.iter().enumerate() {
-        let mut report = Writing::begin(Some(folder)).unwrap();
+        let mut report = Writing::begin(&workspace, Some(folder)).unwrap();
         read.iter().skip(part).step_by(3).for_each(|case| report.add(case.clone()).unwrap());
         report.finish().unwrap();
     }
@@ -57,13 +63,13 @@ fn what_is_written_while_cases_come_is_a_report() {
         compare: None,
         equals: Some(folder.path().to_path_buf()),
     };
-    command(&args).unwrap();
+    command(&workspace, &args).unwrap();
     let page = |folder: &Path| std::fs::read_to_string(folder.join(PAGE)).unwrap();
     assert!(page(&parts.path().join("all")) == page(folder.path()), "the page is another one");
     args.folders.pop();
-    assert!(command(&args).is_err(), "a part is missing");
+    assert!(command(&workspace, &args).is_err(), "a part is missing");
     args.out = None;
-    assert!(command(&args).is_err(), "nowhere to put it");
+    assert!(command(&workspace, &args).is_err(), "nowhere to put it");
 }
 
 /// A page in a browser. `None`, and said so, where there is no browser.
@@ -135,6 +141,16 @@ fn first_page(page: &mut Use) {
     page.is("no markup came from data", "document.querySelectorAll('main img').length", 0);
     // What has no meaning has a cell in each column.
     page.is("a cell for each", "document.querySelectorAll('.map a.cell').length", 8);
+    page.is(
+        "wall time beside its floor",
+        "[...document.querySelectorAll('.times tbody tr')].map((one) => one.textContent).join(' ')",
+        "m21.23 s0.62 s2.00 n21.23 s0.62 s2.00",
+    );
+    page.is(
+        "what no mutant names is listed",
+        "[...document.querySelectorAll('.unnamed li')].map((one) => one.textContent).join(' ')",
+        "n/alpha n/beta",
+    );
     let heads = "[...document.querySelectorAll('table th')].every((head) => head.scope)";
     page.is("every head says what it is of", heads, true);
 }
@@ -222,7 +238,7 @@ fn case_pages(page: &mut Use) {
 #[test]
 #[ignore = "needs Chromium; `cargo xtask test --filter report-page` runs it"]
 fn in_a_browser_the_page_works() {
-    assert_eq!(faults(&page(&cases(), &[], None).unwrap()), Vec::<String>::new());
+    assert_eq!(faults(&page(&cases(), &[], None, &named()).unwrap()), Vec::<String>::new());
 }
 
 #[test]
@@ -231,13 +247,14 @@ fn in_a_browser_a_broken_page_is_noticed() {
     let broken = |from: &str, to: &str| {
         let script = format!("(() => {{\n\"use strict\";\n{}\n}})();", SCRIPTS.join("\n"));
         assert!(script.contains(from), "{from}");
-        faults(&with_script(&cases(), &[], None, &script.replace(from, to)).unwrap()).join("; ")
+        faults(&with_script(&cases(), &[], None, &named(), &script.replace(from, to)).unwrap()).join("; ")
     };
     let noticed = |found: &str, what: &str| assert!(found.contains(what), "{found}");
     noticed(&broken("const shown = cases", "const shown = nothing"), "nothing is not defined");
     noticed(&broken("route();", "route(;"), "SyntaxError");
     noticed(&broken("filters.outcomes.has(one.outcome)", "true"), "outcomes filter");
     noticed(&broken("link.focus();", ""), "arrows move");
+    noticed(&broken("index.mutants.unnamed.map", "[].map"), "what no mutant names is listed");
     noticed(
         &broken("const count = Math.max(", "fetch('http://localhost/'); const count = Math.max("),
         "localhost",
@@ -254,7 +271,7 @@ fn in_a_browser_a_comparison_is_shown() {
     let comparison = Comparison::of(&before, &now);
     let earlier = Earlier { shown: "before".into(), comparison: &comparison };
     let folder = tempfile::tempdir().unwrap();
-    let page = page(&now, &["a line is missing".into()], Some(&earlier)).unwrap();
+    let page = page(&now, &["a line is missing".into()], Some(&earlier), &named()).unwrap();
     let Some(mut browser) = open(folder.path(), &page, "") else { panic!("{NEEDS}") };
     let text = browser.value("document.querySelector('.comparison').innerText");
     let text = text.as_str().unwrap();

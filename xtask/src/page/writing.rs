@@ -7,6 +7,8 @@ use anyhow::Result;
 
 use super::finish;
 use crate::cases::{Case, Cases, Writer};
+use crate::mutants::named::Named;
+use crate::workspace::Workspace;
 
 /// The report that a command was asked for, or none.
 pub struct Writing(Option<Open>);
@@ -15,14 +17,21 @@ struct Open {
     folder: PathBuf,
     writer: Writer,
     seen: BTreeMap<String, u32>,
+    named: Named,
 }
 
 impl Writing {
     /// Begins one in this folder, if there is to be one.
-    pub fn begin(folder: Option<&Path>) -> Result<Self> {
+    pub fn begin(workspace: &Workspace, folder: Option<&Path>) -> Result<Self> {
         let open = |folder: &Path| {
             let writer = Writer::create(folder)?;
-            Ok::<_, anyhow::Error>(Open { folder: folder.to_path_buf(), writer, seen: BTreeMap::new() })
+            let named = Named::read(workspace)?;
+            Ok::<_, anyhow::Error>(Open {
+                folder: folder.to_path_buf(),
+                writer,
+                seen: BTreeMap::new(),
+                named,
+            })
         };
         Ok(Writing(folder.map(open).transpose()?))
     }
@@ -39,10 +48,10 @@ impl Writing {
 
     /// Ends it: writes what is made of the cases, in the order of their names, and says where it is.
     pub fn finish(self) -> Result<()> {
-        let Some(Open { folder, writer, .. }) = self.0 else { return Ok(()) };
+        let Some(Open { folder, writer, named, .. }) = self.0 else { return Ok(()) };
         drop(writer);
         let Cases { mut cases, warnings } = Cases::read(&folder)?;
         cases.sort_by(|one, other| one.id.cmp(&other.id));
-        finish(&folder, &cases, &warnings, None)
+        finish(&folder, &cases, &warnings, None, &named)
     }
 }

@@ -1,7 +1,8 @@
 //! The emulator's debugger, as far as a run needs it: a dozen lines of GDB's remote protocol over a socket pair.
 //!
-//! It does what a guest cannot do to itself: it puts a CPU somewhere else between two instructions. The machine stands
-//! still meanwhile; stopping it and letting it go on is the monitor's part.
+//! It does what a guest cannot do to itself: it puts a CPU somewhere else between two instructions, and writes over memory
+//! that the guest itself may not write. The machine stands still meanwhile; stopping it and letting it go on is the
+//! monitor's part.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,6 +15,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// Bytes that an answer has at most: the description of a CPU is the longest.
 const ANSWER_BYTES: usize = 1 << 16;
+
+/// Bytes of memory in one command: the emulator takes 4 KiB of text.
+const PIECE: usize = 1024;
 
 /// Our end.
 pub struct Debugger {
@@ -37,8 +41,17 @@ impl Debugger {
             self.described = true;
         }
         self.ok(&format!("Hg{:x}", cpu + 1))?;
-        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.ok(&format!("P{register:x}={digits}"))
+        self.ok(&format!("P{register:x}={}", digits(&bytes)))
+    }
+
+    /// Writes over physical memory, whatever the page tables say about it.
+    pub fn write_memory(&mut self, physical: u64, bytes: &[u8]) -> Result<()> {
+        self.ok("Qqemu.PhyMemMode:1")?;
+        for (number, piece) in bytes.chunks(PIECE).enumerate() {
+            let at = physical.wrapping_add((number * PIECE) as u64);
+            self.ok(&format!("M{at:x},{:x}:{}", piece.len(), digits(piece)))?;
+        }
+        self.ok("Qqemu.PhyMemMode:0")
     }
 
     fn ok(&mut self, command: &str) -> Result<()> {
@@ -89,6 +102,11 @@ impl Debugger {
     }
 }
 
+/// Bytes as the protocol has them.
+fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn checksum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
 }
@@ -101,25 +119,41 @@ fn packet(bytes: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    /// Gives these answers, each behind what is nobody's, and returns what was said, and the socket: what is
+    /// acknowledged last must not meet a closed one.
+    fn answers(mut theirs: UnixStream, answers: &[&str]) -> (String, UnixStream) {
+        let mut heard = String::new();
+        for answer in answers {
+            let mut byte = [0];
+            loop {
+                theirs.read_exact(&mut byte).unwrap();
+                heard.push(char::from(byte[0]));
+                if byte[0] == b'#' {
+                    break;
+                }
+            }
+            let reply = [b"+".to_vec(), packet(b"T02thread:01;"), packet(answer.as_bytes())].concat();
+            theirs.write_all(&reply).unwrap();
+        }
+        (heard, theirs)
+    }
+
+    #[test]
+    fn memory_is_written_in_pieces_and_by_physical_addresses() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let far = std::thread::spawn(move || answers(theirs, &["OK"; 4]));
+        Debugger::new(ours).unwrap().write_memory(0x1000, &[0xa5; PIECE + 2]).unwrap();
+        let (heard, _theirs) = far.join().unwrap();
+        assert!(heard.contains(&format!("$M1000,400:{}#", "a5".repeat(PIECE))), "{heard}");
+        assert!(heard.contains("$M1400,2:a5a5#"), "{heard}");
+        let place = |what: &str| heard.find(what).unwrap();
+        assert!(place("PhyMemMode:1") < place("$M1000") && place("$M1400") < place("PhyMemMode:0"));
+    }
+
     #[test]
     fn a_register_is_written_and_what_is_in_between_is_passed_over() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let far = std::thread::spawn(move || {
-            let mut heard = String::new();
-            for answer in ["", "l<target/>", "OK", "OK"] {
-                let mut byte = [0];
-                loop {
-                    theirs.read_exact(&mut byte).unwrap();
-                    heard.push(char::from(byte[0]));
-                    if byte[0] == b'#' {
-                        break;
-                    }
-                }
-                let reply = [b"+".to_vec(), packet(b"T02thread:01;"), packet(answer.as_bytes())].concat();
-                theirs.write_all(&reply).unwrap();
-            }
-            (heard, theirs)
-        });
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let far = std::thread::spawn(move || answers(theirs, &["", "l<target/>", "OK", "OK"]));
         Debugger::new(ours).unwrap().write_register(2, 16, 0x10_u64.to_le_bytes()).unwrap();
         let (heard, _theirs) = far.join().unwrap();
         assert!(heard.contains("$Hg3#") && heard.contains("$P10=1000000000000000#"), "{heard}");

@@ -9,13 +9,13 @@ use anyhow::Result;
 use crash_record::event::Stream;
 use crash_record::layout;
 use crash_record::names::{CpuState, Role};
-use crash_record::view::RecordView;
+use crash_record::view::{CpuSlot, RecordView};
 use serde_json::{Value, json};
 
 use super::session::Session;
 use crate::error::{Classed, unexpected};
 use crate::machine::{Machine, Registers};
-use crate::scenario::Expect;
+use crate::scenario::{Damage, Expect};
 use crate::symbols::Symbols;
 use crate::verdict::cpus;
 
@@ -58,6 +58,8 @@ pub struct Target {
     panic_stacks: Option<Piece>,
     firmware: Option<Piece>,
     stored: Option<Piece>,
+    /// What the inputs damage, by their number.
+    damages: Vec<Option<Damage>>,
     /// CPUs that are to park in the end, whatever the owner made of them.
     late: Vec<usize>,
     park: Option<(Range<u64>, Registers)>,
@@ -81,6 +83,7 @@ impl Target {
             registers: Some(machine.registers.clone()),
             record: piece(RECORD, layout::RECORD_BYTES),
             outside: piece(OUTSIDE, layout::MAX_SLOTS * 4),
+            damages: Vec::new(),
             late: Vec::new(),
             stored: piece(STORED, layout::MAX_SLOTS * 8),
             firmware: piece(FIRMWARE, FirmwareState::WORDS * 8),
@@ -102,6 +105,17 @@ impl Target {
     pub fn in_kernel(&self, cpu: u32, registers: &str) -> bool {
         let (Some(text), Some(format)) = (&self.text, &self.registers) else { return true };
         cpus::program_counters(registers, format).get(&(cpu as usize)).is_none_or(|pc| text.contains(pc))
+    }
+
+    /// With what the inputs damage.
+    pub fn damaged_by(mut self, damages: Vec<Option<Damage>>) -> Self {
+        self.damages = damages;
+        self
+    }
+
+    /// What this input damages.
+    pub(super) fn damage(&self, input: usize) -> Option<&Damage> {
+        self.damages.get(input)?.as_ref()
     }
 
     /// Where a CPU's stack lies, from its saved stack pointer up.
@@ -212,6 +226,9 @@ pub struct StackUse {
 struct Look {
     record: Option<Vec<u8>>,
     outside: Option<Vec<u8>>,
+    panic_stacks: Option<Vec<u8>>,
+    firmware: Option<Vec<u8>>,
+    stored: Option<Vec<u8>>,
     registers: String,
 }
 
@@ -255,15 +272,12 @@ impl Inspection {
             session.let_run(BETWEEN);
             first = look(session, target, &format!("hold{number}"))?;
         }
-        let owner_at = owner_at(session, target, &first)?;
-        let stacks = stacks(session, target, &first, number)?;
-        let panic_stacks = panic_stacks(session, target, &first, number)?;
-        let firmware = save(session, target.firmware, &format!("hold{number}-firmware.bin"))?;
+        let Followed { owner_at, stacks, panic_stacks } = follow(session, target, &first, number)?;
         let record = first.record.as_deref().and_then(|record| RecordView::parse(record).ok());
         let big_endian = record.is_some_and(|record| record.big_endian());
-        let stored = save(session, target.stored, &format!("hold{number}-stored.bin"))?;
-        let stored = stored.map(|bytes| words(&bytes, big_endian).collect()).unwrap_or_default();
-        let firmware = firmware.map(|bytes| FirmwareState(words(&bytes, big_endian).collect()));
+        let of_words = |bytes: &Vec<u8>| words(bytes, big_endian).collect();
+        let stored = first.stored.as_ref().map(of_words).unwrap_or_default();
+        let firmware = first.firmware.as_ref().map(|bytes| FirmwareState(of_words(bytes)));
         session.ask("cont", Value::Null)?;
         session.let_run(BETWEEN);
         let second = look(session, target, &format!("hold{number}-later"))?;
@@ -308,19 +322,98 @@ fn flag(outside: Option<&[u8]>, cpu: usize, big_endian: bool) -> Option<bool> {
     Some(if big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) } == 1)
 }
 
+/// What the first look leads to.
+#[derive(Default)]
+struct Followed {
+    /// Where the owner executes.
+    owner_at: Option<u64>,
+    /// The stacks of stopped CPUs.
+    stacks: BTreeMap<usize, Vec<Vec<u8>>>,
+    /// How far panic stacks were used.
+    panic_stacks: Vec<StackUse>,
+}
+
+fn follow(session: &mut Session, target: &Target, look: &Look, number: usize) -> Result<Followed> {
+    let mut found = Followed::default();
+    let Some(Ok(record)) = look.record.as_deref().map(RecordView::parse) else { return Ok(found) };
+    let outside = outside_of(target, look, &record, number);
+    let panics = panics_of(target, look, &record, number);
+    let mut commands: Vec<_> = outside.iter().map(|stack| stack.save.command(session)).collect();
+    commands.extend(panics.iter().map(|(_, _, save)| save.command(session)));
+    commands.extend(translation(target, look, &record));
+    let answers = session.ask_all(&commands)?;
+    for stack in &outside {
+        found.stacks.entry(stack.cpu).or_default().push(stack.save.bytes(session)?);
+    }
+    for (cpu, size, save) in &panics {
+        let used = used(&save.bytes(session)?);
+        found.panic_stacks.extend((used > 0).then_some(StackUse { cpu: *cpu, used, size: *size }));
+    }
+    let translated = commands.len() > outside.len() + panics.len();
+    found.owner_at = answers.last().filter(|_| translated).and_then(|answer| physical_in(answer.as_str()?));
+    // A handler may have a stack of its own, with the pointer to the other one somewhere on it.
+    let mut more = Vec::new();
+    for cpu in outside.iter().filter(|stack| stack.handler).map(|stack| stack.cpu) {
+        let own = found.stacks.get(&cpu).into_iter().flatten();
+        let known: Vec<u64> = own.flat_map(|stack| words(stack, record.big_endian())).collect();
+        let pieces = target.pointers(&known).into_iter().filter_map(|pointer| target.stack(pointer));
+        more.extend(
+            pieces.enumerate().map(|(place, piece)| (cpu, stack_file(number, cpu, place + 1, piece))),
+        );
+    }
+    let commands: Vec<_> = more.iter().map(|(_, save)| save.command(session)).collect();
+    session.ask_all(&commands)?;
+    for (cpu, save) in &more {
+        found.stacks.entry(*cpu).or_default().push(save.bytes(session)?);
+    }
+    Ok(found)
+}
+
+/// The stack of a parked CPU that was out of the load's section, from its saved stack pointer up.
+struct Outside {
+    cpu: usize,
+    /// It was in a handler.
+    handler: bool,
+    save: Save,
+}
+
+fn stack_file(number: usize, cpu: usize, place: usize, piece: Piece) -> Save {
+    Save { piece, file: format!("hold{number}-stack{cpu}-{place}.bin") }
+}
+
+fn outside_of(target: &Target, look: &Look, record: &RecordView, number: usize) -> Vec<Outside> {
+    let stack = |slot: &CpuSlot| {
+        let saved = slot.saved().ok()??;
+        let out = flag(look.outside.as_deref(), slot.cpu, record.big_endian()) == Some(true);
+        let piece = target.stack(saved.sp).filter(|_| out)?;
+        let (cpu, handler) = (slot.cpu, saved.interrupted.is_some());
+        Some(Outside { cpu, handler, save: stack_file(number, cpu, 0, piece) })
+    };
+    cpus::parked(record).filter_map(|slot| stack(&slot)).collect()
+}
+
+/// The panic stacks: CPU, bytes, and what reads them.
+fn panics_of(target: &Target, look: &Look, record: &RecordView, number: usize) -> Vec<(usize, u64, Save)> {
+    let Some((_, shift)) = &target.writable else { return Vec::new() };
+    let table: Vec<u64> =
+        words(look.panic_stacks.as_deref().unwrap_or_default(), record.big_endian()).collect();
+    let stack = |(place, range): (usize, &[u64])| {
+        let size = range[1].saturating_sub(range[0]);
+        let there = range[0] != 0 && size <= MOST_STACK;
+        let piece = Piece { physical: range[0].wrapping_add(*shift), bytes: size as usize };
+        let file = format!("hold{number}-panic-stack{}-{}.bin", place / 2, place % 2);
+        there.then_some((place / 2, size, Save { piece, file }))
+    };
+    table.chunks_exact(2).enumerate().filter_map(stack).collect()
+}
+
 /// Asks the emulator to translate the owner's program counter, by the page tables that this CPU uses
 /// now: the first kernel and the capture kernel may run at the same virtual addresses.
-fn owner_at(session: &mut Session, target: &Target, look: &Look) -> Result<Option<u64>> {
-    let record = look.record.as_deref().and_then(|record| RecordView::parse(record).ok());
-    let (Some(owner), Some(format)) = (record.and_then(|record| record.owner()), &target.registers) else {
-        return Ok(None);
-    };
-    let Some(pc) = cpus::program_counters(&look.registers, format).get(&owner).copied() else {
-        return Ok(None);
-    };
-    let command = json!({ "command-line": format!("gva2gpa {pc:#x}"), "cpu-index": owner });
-    let answer = session.ask("human-monitor-command", command)?;
-    Ok(physical_in(answer.as_str().unwrap_or_default()))
+fn translation(target: &Target, look: &Look, record: &RecordView) -> Option<(&'static str, Value)> {
+    let (owner, format) = (record.owner()?, target.registers.as_ref()?);
+    let pc = cpus::program_counters(&look.registers, format).get(&owner).copied()?;
+    let line = format!("gva2gpa {pc:#x}");
+    Some(("human-monitor-command", json!({ "command-line": line, "cpu-index": owner })))
 }
 
 /// The address in the answer to the monitor command `gva2gpa`.
@@ -332,60 +425,6 @@ fn physical_in(answer: &str) -> Option<u64> {
 /// How many places are read at most that may be the stack of what a handler interrupted.
 const CANDIDATES: usize = 24;
 
-/// Reads the stacks of the parked CPUs that were out of the load's section.
-fn stacks(
-    session: &mut Session,
-    target: &Target,
-    look: &Look,
-    number: usize,
-) -> Result<BTreeMap<usize, Vec<Vec<u8>>>> {
-    let mut all = BTreeMap::new();
-    let Some(Ok(record)) = look.record.as_deref().map(RecordView::parse) else { return Ok(all) };
-    for slot in cpus::parked(&record) {
-        let Ok(Some(saved)) = slot.saved() else { continue };
-        if flag(look.outside.as_deref(), slot.cpu, record.big_endian()) != Some(true) {
-            continue;
-        }
-        let name = |place: usize| format!("hold{number}-stack{}-{place}.bin", slot.cpu);
-        let mut stacks: Vec<_> = save(session, target.stack(saved.sp), &name(0))?.into_iter().collect();
-        if saved.interrupted.is_some() {
-            // A handler may have a stack of its own, with the pointer to the other one somewhere on it.
-            let known: Vec<u64> = stacks.iter().flat_map(|stack| words(stack, record.big_endian())).collect();
-            for (place, pointer) in target.pointers(&known).into_iter().enumerate() {
-                stacks.extend(save(session, target.stack(pointer), &name(place + 1))?);
-            }
-        }
-        all.insert(slot.cpu, stacks);
-    }
-    Ok(all)
-}
-
-/// Measures the panic stacks that were used at all.
-fn panic_stacks(session: &mut Session, target: &Target, look: &Look, number: usize) -> Result<Vec<StackUse>> {
-    let (Some((_, shift)), Some(Ok(record))) =
-        (&target.writable, look.record.as_deref().map(RecordView::parse))
-    else {
-        return Ok(Vec::new());
-    };
-    let table = save(session, target.panic_stacks, &format!("hold{number}-panic-stacks.bin"))?;
-    let table: Vec<u64> = words(&table.unwrap_or_default(), record.big_endian()).collect();
-    let mut uses = Vec::new();
-    for (place, range) in table.chunks_exact(2).enumerate() {
-        let size = range[1].saturating_sub(range[0]);
-        if range[0] == 0 || size > MOST_STACK {
-            continue;
-        }
-        let piece = Piece { physical: range[0].wrapping_add(*shift), bytes: size as usize };
-        let name = format!("hold{number}-panic-stack{}-{}.bin", place / 2, place % 2);
-        let bytes = save(session, Some(piece), &name)?.unwrap_or_default();
-        let used = used(&bytes);
-        if used > 0 {
-            uses.push(StackUse { cpu: place / 2, used, size });
-        }
-    }
-    Ok(uses)
-}
-
 /// More than any panic stack has.
 const MOST_STACK: u64 = 1 << 20;
 
@@ -395,25 +434,53 @@ fn used(stack: &[u8]) -> u64 {
     (stack.len() - unused) as u64
 }
 
-fn look(session: &mut Session, target: &Target, name: &str) -> Result<Look> {
-    session.ask("stop", Value::Null)?;
-    let record = save(session, target.record, &format!("{name}-record.bin"))?;
-    let outside = save(session, target.outside, &format!("{name}-outside.bin"))?;
-    let answer = session.ask("human-monitor-command", json!({ "command-line": "info registers -a" }))?;
-    let registers = answer.as_str().unwrap_or_default().replace('\r', "");
-    session.folder().write(&format!("{name}-registers.txt"), &registers)?;
-    Ok(Look { record, outside, registers })
+/// Memory that goes into a file.
+struct Save {
+    piece: Piece,
+    file: String,
 }
 
-fn save(session: &mut Session, piece: Option<Piece>, file: &str) -> Result<Option<Vec<u8>>> {
-    let Some(Piece { physical, bytes }) = piece else { return Ok(None) };
-    let path = session.folder().file(file);
-    session.ask("pmemsave", json!({ "val": physical, "size": bytes, "filename": path }))?;
-    let saved = std::fs::read(&path).or_environment(|| format!("cannot read {}", path.display()))?;
-    if saved.len() != bytes {
-        return Err(unexpected(format!("pmemsave gave {} bytes of {bytes}", saved.len())));
+impl Save {
+    fn command(&self, session: &Session) -> (&'static str, Value) {
+        let Piece { physical, bytes } = self.piece;
+        let path = session.folder().file(&self.file);
+        ("pmemsave", json!({ "val": physical, "size": bytes, "filename": path }))
     }
-    Ok(Some(saved))
+
+    /// What is in it.
+    fn bytes(&self, session: &Session) -> Result<Vec<u8>> {
+        let path = session.folder().file(&self.file);
+        let saved = std::fs::read(&path).or_environment(|| format!("cannot read {}", path.display()))?;
+        if saved.len() != self.piece.bytes {
+            return Err(unexpected(format!("pmemsave gave {} bytes of {}", saved.len(), self.piece.bytes)));
+        }
+        Ok(saved)
+    }
+}
+
+/// Stops the machine and reads what it has at fixed places, and the registers.
+fn look(session: &mut Session, target: &Target, name: &str) -> Result<Look> {
+    let pieces = [
+        (target.record, "record"),
+        (target.outside, "outside"),
+        (target.panic_stacks, "panic-stacks"),
+        (target.firmware, "firmware"),
+        (target.stored, "stored"),
+    ];
+    let saves =
+        pieces.map(|(piece, what)| piece.map(|piece| Save { piece, file: format!("{name}-{what}.bin") }));
+    let mut commands = vec![("stop", Value::Null)];
+    commands.extend(saves.iter().flatten().map(|save| save.command(session)));
+    commands.push(("human-monitor-command", json!({ "command-line": "info registers -a" })));
+    let answer = session.ask_all(&commands)?.pop().unwrap_or_default();
+    let registers = answer.as_str().unwrap_or_default().replace('\r', "");
+    session.folder().write(&format!("{name}-registers.txt"), &registers)?;
+    let mut read = Vec::new();
+    for save in &saves {
+        read.push(save.as_ref().map(|save| save.bytes(session)).transpose()?);
+    }
+    let [record, outside, panic_stacks, firmware, stored] = read.try_into().unwrap_or_default();
+    Ok(Look { record, outside, panic_stacks, firmware, stored, registers })
 }
 
 #[cfg(test)]

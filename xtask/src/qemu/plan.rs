@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::cli::RunArgs;
 use crate::data;
 use crate::error::{Classed, environment, usage};
-use crate::machine::{Choice, Ending, Machine, StoreDevice};
+use crate::machine::{Capability, Choice, Ending, Machine, StoreDevice};
 use crate::scenario::{Expect, Kexec, Scenario, Stop, value_name};
 
 /// Guest milliseconds that the kernel waits at `hold` for the runner, should the runner be gone.
@@ -101,7 +101,10 @@ impl Plan {
                 machine.qemu.firmware.first().cloned().ok_or_else(|| usage(format!("{name}: no firmware")))?
             }
         };
-        let default_kexec = scenario.kexec.first().copied().unwrap_or(Kexec::Post);
+        let jumps = !machine.lacks.contains_key(&Capability::Kexec);
+        let mut values = scenario.kexec.iter().copied();
+        let first = values.clone().find(|kexec| jumps || *kexec == Kexec::Off).or_else(|| values.next());
+        let default_kexec = first.unwrap_or(Kexec::Post);
         let default_stop = scenario.stop.first().copied().unwrap_or(Stop::Deferred);
         let (kexec, stop) = (args.kexec.unwrap_or(default_kexec), args.stop.unwrap_or(default_stop));
         if let Some(reason) =
@@ -191,7 +194,7 @@ impl Plan {
 
     /// True if something is to be done to it that only a debugger can do.
     pub fn needs_debugger(&self) -> bool {
-        self.scenario.input.iter().any(|input| input.derail.is_some())
+        self.scenario.input.iter().any(|input| input.derail.is_some() || input.corrupt.is_some())
     }
 
     fn patience(&self) -> u32 {

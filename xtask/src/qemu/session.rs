@@ -2,6 +2,7 @@
 //! run (deadline, silence, and the guest's own `hold`), and everything is written to files as it
 //! comes, so that a run that hangs has left its traces.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -169,7 +170,8 @@ impl<'a> Session<'a> {
                 }
                 Ok(input) => self.take(input),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(20)),
+                // Nothing comes any more: it is about to exit.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(1)),
             }
             self.act_on_due(target);
             if let Some(event) = self.hold_due.take() {
@@ -309,7 +311,7 @@ impl<'a> Session<'a> {
             if self.given[number].fate != Fate::Waits || !event.is(&input.after) {
                 continue;
             }
-            if input.delay_us > 0 || input.derail.is_some() {
+            if input.delay_us > 0 || input.derail.is_some() || input.corrupt.is_some() {
                 if self.due.iter().all(|(_, due)| *due != number) {
                     self.due.push((Instant::now() + Duration::from_micros(input.delay_us), number));
                 }
@@ -355,7 +357,11 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         while let Some(place) = self.due.iter().position(|(due, _)| *due <= now) {
             let (_, number) = self.due.swap_remove(place);
-            self.act_at_rest(number, target);
+            // The same event may come again while the machine is being stopped for the first one: that is not
+            // another input, and must not put another fate in its place.
+            if self.given[number].fate == Fate::Waits {
+                self.act_at_rest(target, number);
+            }
         }
     }
 
@@ -369,7 +375,7 @@ impl<'a> Session<'a> {
 
     /// Does what an input says while the machine stands still, if it is not too late by then: what the guest had
     /// printed before it stood still has been taken when that is answered.
-    fn act_at_rest(&mut self, number: usize, target: &Target) {
+    fn act_at_rest(&mut self, target: &Target, number: usize) {
         let input = &self.plan.scenario.input[number];
         self.holding = true;
         if let Err(error) = self.ask("stop", Value::Null) {
@@ -385,13 +391,12 @@ impl<'a> Session<'a> {
         } else if let Some(cpu) = input.derail {
             self.observer.note(self.started.elapsed(), &format!("derailing CPU {cpu}"));
             let register = self.plan.machine.registers.debugger_pc;
-            self.given[number].fate = match &mut self.debugger {
-                None => Fate::Refused("there is no debugger".into()),
-                Some(debugger) => match debugger.write_register(cpu, register, [0; 8]) {
-                    Ok(()) => Fate::Given,
-                    Err(error) => Fate::Refused(crate::error::one_line(&error)),
-                },
-            };
+            self.given[number].fate = self.debug(|debugger| debugger.write_register(cpu, register, [0; 8]));
+        } else if let Some(damage) = target.damage(number) {
+            let (bytes, at) = (damage.bytes.len(), damage.physical);
+            let words = format!("writing over {bytes} bytes at {at:#x}");
+            self.observer.note(self.started.elapsed(), &words);
+            self.given[number].fate = self.debug(|debugger| debugger.write_memory(at, &damage.bytes));
         } else {
             self.act(number);
         }
@@ -405,6 +410,15 @@ impl<'a> Session<'a> {
     fn in_kernel(&mut self, cpu: u32, target: &Target) -> bool {
         let answer = self.ask("human-monitor-command", json!({ "command-line": "info registers -a" }));
         answer.is_ok_and(|text| target.in_kernel(cpu, text.as_str().unwrap_or_default()))
+    }
+
+    /// Has the debugger do something to the machine, which stands still.
+    fn debug(&mut self, what: impl FnOnce(&mut Debugger) -> Result<()>) -> Fate {
+        match self.debugger.as_mut().map(what) {
+            None => Fate::Refused("there is no debugger".into()),
+            Some(Ok(())) => Fate::Given,
+            Some(Err(error)) => Fate::Refused(crate::error::one_line(&error)),
+        }
     }
 
     /// The guest holds still and says so: look at it from outside, then let it go on.
@@ -454,12 +468,28 @@ impl<'a> Session<'a> {
 
     /// Sends a command and waits for its answer, while console and events go on being taken.
     pub(super) fn ask(&mut self, command: &str, arguments: Value) -> Result<Value> {
-        let id = self.qmp.send(command, arguments).or_environment(|| format!("QMP {command}"))?;
+        Ok(self.ask_all(&[(command, arguments)])?.pop().unwrap_or_default())
+    }
+
+    /// The same for several, which the emulator does in their order: on a busy host each wait for an answer takes longer
+    /// than what is asked. The first objection is the error; what was sent behind it is done all the same.
+    pub(super) fn ask_all(&mut self, commands: &[(&str, Value)]) -> Result<Vec<Value>> {
+        let mut waiting = VecDeque::new();
+        for (command, arguments) in commands {
+            let id = self.qmp.send(command, arguments.clone());
+            waiting.push_back((id.or_environment(|| format!("QMP {command}"))?, *command));
+        }
+        let mut answers = Vec::new();
         let until = Instant::now() + ANSWER_LIMIT;
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
+        while let Some(&(id, command)) = waiting.front() {
+            let Some(left) = until.checked_duration_since(Instant::now()) else {
+                let limit = ANSWER_LIMIT.as_secs();
+                return Err(environment(format!("QMP {command}: no answer within {limit} s")));
+            };
             match self.inputs.recv_timeout(left.min(Duration::from_millis(50))) {
                 Ok(Input::Qmp(Message::Answer { id: answered, result })) if answered == id => {
-                    return result.map_err(|error| environment(format!("QMP {command}: {error}")));
+                    answers.push(result.map_err(|error| environment(format!("QMP {command}: {error}")))?);
+                    waiting.pop_front();
                 }
                 Ok(input) => self.take(input),
                 Err(_) => {
@@ -469,7 +499,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        Err(environment(format!("QMP {command}: no answer within {} s", ANSWER_LIMIT.as_secs())))
+        Ok(answers)
     }
 
     /// Lets the guest run for a moment.

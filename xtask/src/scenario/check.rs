@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use crash_record::names::{Class, CpuState, Orphan, Outcome, Ruling, Rung, Step};
 
-use super::{Expect, Kexec, Scenario, value_name};
+use super::{Column, Expect, Kexec, Scenario, value_name};
 use crate::data;
 use crate::machine::Machine;
 
@@ -41,13 +41,13 @@ macro_rules! names {
 
 impl Expect {
     /// Finds what a run could not be judged by.
-    pub(super) fn check(&self, kexec: Kexec) -> Result<(), Mistake> {
+    pub(super) fn check(&self, kexec: Kexec, panics: bool) -> Result<(), Mistake> {
         let kexec = value_name(kexec);
         if self.ending.is_none() {
             let message = format!("missing for --kexec {kexec}: every run has to end in a known way");
             return mistake("ending", None, message);
         }
-        if self.steps.is_none() {
+        if panics && self.steps.is_none() {
             return mistake("steps", None, format!("missing for --kexec {kexec}"));
         }
         for item in self.steps.iter().flatten() {
@@ -122,10 +122,31 @@ impl Scenario {
             ("accels", &self.suite.accels),
             ("firmwares", &self.firmwares),
             ("must_fail", &self.must_fail),
+            ("contract", &self.contract),
         ];
         for (key, list) in lists {
             if let Some(name) = twice(list) {
                 return mistake(key, Some(name.clone()), format!("`{name}` stands there twice"));
+            }
+        }
+        if let Some(tier) = twice(&self.tiers) {
+            return mistake("tiers", None, format!("{tier} stands there twice"));
+        }
+        if let Some(capability) = twice(&self.requires) {
+            let name = capability.name();
+            return mistake("requires", Some(name.into()), format!("`{name}` stands there twice"));
+        }
+        for tier in &self.tiers {
+            let Some(column) = Column::of(*tier) else {
+                let most = Column::ALL.len() - 1;
+                return mistake("tiers", None, format!("there is no tier {tier}, only 0 to {most}"));
+            };
+            if column.alone && self.cpus.minimum > 1 {
+                return mistake("tiers", None, format!("tier {tier} is about one CPU, and this needs more"));
+            }
+            if !column.jumps && !self.kexec.contains(&Kexec::Off) {
+                let message = format!("tier {tier} is about kernels that do not jump, and this has no `off`");
+                return mistake("tiers", None, message);
             }
         }
         if let Some(row) = twice(&self.rows) {
@@ -173,6 +194,10 @@ impl Scenario {
         {
             let message = format!("no machine `{odd}`. There are: {}", machines.join(", "));
             return Err(data::mistake_in(text, shown, "on", Some(odd), &message));
+        }
+        if self.tiers.is_empty() == self.must_fail.is_empty() {
+            let message = "every scenario is a part of some tier, unless it must fail";
+            return Err(data::mistake(text, shown, "tiers", message));
         }
         let meant = |name: &&String| self.differing_on(name).is_none_or(|on| on.not_applicable.is_none());
         let machines: Vec<_> = machines.iter().filter(meant).filter_map(|name| load(name)).collect();

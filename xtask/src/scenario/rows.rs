@@ -89,6 +89,7 @@ mod tests {
     const TEXT: &str = r#"
 name = "s"
 summary = "made up"
+tiers = [1]
 command_line = "a=1"
 [on.m]
 command_line = "b=2"

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::tree::{Problem, Tree};
+use crate::conformance::tiers::Tiers;
 use crate::explain;
-use crate::machine::Machine;
+use crate::machine::{Capability, Machine};
 use crate::scenario::{Scenario, value_name};
 use crate::workspace::Workspace;
 
@@ -24,6 +25,8 @@ pub type Parts = BTreeMap<&'static str, String>;
 pub fn parts(workspace: &Workspace, machines: &[Machine], scenarios: &[Scenario]) -> Result<Parts> {
     Ok(BTreeMap::from([
         ("machines", machine_table(machines)),
+        ("support", support_table(workspace, machines)?),
+        ("tiers", tier_table(workspace, scenarios)?),
         ("scenarios", scenario_table(scenarios)),
         ("rows", row_table(machines, scenarios)),
         ("order", explain::part(workspace, "order")?),
@@ -53,6 +56,60 @@ fn machine_table(machines: &[Machine]) -> String {
         ));
     }
     lines.join("\n")
+}
+
+/// How far each port has come, as its file claims and `conformance` checks, and what it lacks.
+fn support_table(workspace: &Workspace, machines: &[Machine]) -> Result<String> {
+    let tiers = Tiers::read(workspace)?;
+    let mut lines = vec![
+        "| port | tier | that is, beside what lies below | lacks |".to_owned(),
+        "|---|---|---|---|".to_owned(),
+    ];
+    for machine in machines {
+        let lacks = |(capability, why): (&Capability, &String)| format!("`{}`: {why}", capability.name());
+        let lacks: Vec<_> = machine.lacks.iter().map(lacks).collect();
+        let lacks = if lacks.is_empty() { "nothing".to_owned() } else { lacks.join("; ") };
+        let (tier, title) = match machine.conformance.tier {
+            Some(tier) => (tier.to_string(), tiers.title(tier)),
+            None => ("none yet".to_owned(), ""),
+        };
+        lines.push(format!("| `{}` | {tier} | {title} | {lacks} |", machine.name));
+    }
+    let most = tiers.most();
+    lines.push(format!(
+        "| `sim` | {most} | {} | page tables, real stacks, the jump itself |",
+        tiers.title(most)
+    ));
+    Ok(lines.join("\n"))
+}
+
+/// What each tier is about.
+fn tier_table(workspace: &Workspace, scenarios: &[Scenario]) -> Result<String> {
+    let tiers = Tiers::read(workspace)?;
+    let mut lines = vec![
+        "| tier | a port | needs | modules | promises of the HAL | scenarios |".to_owned(),
+        "|---|---|---|---|---|---|".to_owned(),
+    ];
+    let quoted = |names: Vec<&str>| {
+        let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
+        names.join(", ")
+    };
+    for number in 0..=tiers.most() {
+        let Some(tier) = tiers.tier(number) else { continue };
+        let own = || scenarios.iter().filter(|scenario| scenario.tiers.contains(&number));
+        let promises = own().flat_map(|scenario| scenario.contract.iter().map(String::as_str)).collect();
+        let others =
+            own().filter(|scenario| scenario.contract.is_empty()).map(|scenario| scenario.name.as_str());
+        lines.push(format!(
+            "| {number} | {} | {} | {} | {} | {} |",
+            tier.title,
+            quoted(tier.needs.iter().map(|capability| capability.name()).collect()),
+            quoted(tier.modules.iter().map(String::as_str).collect()),
+            quoted(promises),
+            quoted(others.collect()),
+        ));
+    }
+    Ok(lines.join("\n"))
 }
 
 fn scenario_table(scenarios: &[Scenario]) -> String {

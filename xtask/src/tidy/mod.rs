@@ -5,6 +5,7 @@
 mod data_files;
 mod dependencies;
 mod generated;
+mod guide;
 mod promises;
 mod rules;
 mod source;
@@ -38,6 +39,7 @@ pub fn run(workspace: &Workspace, arguments: &TidyArgs) -> Result<()> {
     let names: Vec<String> = machines.iter().map(|machine| machine.name.clone()).collect();
     problems.extend(rules::check(&tree, &names));
     problems.extend(promises::check(&tree));
+    problems.extend(guide::check(&tree));
     if problems.iter().all(|problem| problem.check != "machine-file" && problem.check != "scenario-file") {
         let parts = generated::parts(workspace, &machines, &scenarios)?;
         let (rewritten, outdated) = generated::outdated(&tree, &parts);

@@ -6,7 +6,7 @@
 
 use crash_record::event::Stream;
 use crash_record::layout::header;
-use crash_record::names::{EntryKind, Outcome as StepOutcome};
+use crash_record::names::{EntryKind, Outcome as StepOutcome, Step};
 
 use super::{Check, Facts, Verdict, cpus, jump, record, steps, stream};
 use crate::machine::Ending;
@@ -66,12 +66,22 @@ fn as_ruled(facts: &Facts, rule: &Ending) -> bool {
     }
 }
 
+/// The final action that was tried last. What fails too often is no longer said on the console, and stands in the
+/// record all the same.
+fn last_action(facts: &Facts) -> Option<String> {
+    let record = facts.record();
+    let entries = record.iter().flat_map(|record| record.entries().flatten());
+    let last =
+        entries.filter(|entry| entry.kind == EntryKind::Step && entry.step == Some(Step::Final)).last();
+    let said = facts.evidence.log.all(Stream::Panic, "final").last();
+    last.map(|entry| entry.text.to_owned()).or_else(|| said.map(|event| event.text("action").to_owned()))
+}
+
 /// It ended by itself, as the last thing that it said: after a jump as a capture kernel that vouches, else by its
 /// final action.
 fn ending(name: &'static str, facts: &Facts) -> Check {
-    let log = &facts.evidence.log;
-    let action = log.all(Stream::Panic, "final").last().map(|event| event.text("action"));
-    let (expected, rule) = match action.filter(|_| !facts.capture()) {
+    let action = last_action(facts);
+    let (expected, rule) = match action.as_deref().filter(|_| !facts.capture()) {
         Some(action) => (action.to_owned(), facts.machine.ending.get(action)),
         None => ("a capture kernel that vouches".to_owned(), Some(facts.ending)),
     };
@@ -110,6 +120,11 @@ fn speechless(facts: &Facts) -> bool {
 fn bound(name: &'static str, facts: &Facts) -> Check {
     if speechless(facts) {
         Check::none(name, "nothing says when it began")
+    } else if facts.evidence.log.all(Stream::Panic, "final").next().is_none()
+        && !facts.capture()
+        && last_action(facts).is_some()
+    {
+        Check::none(name, "the console was given up before the end, which is in the record only")
     } else {
         steps::bound(name, facts)
     }
@@ -173,13 +188,16 @@ fn says(name: &'static str, facts: &Facts) -> Check {
                 .filter(|next| next.step == entry.step && next.outcome == Some(StepOutcome::Failed))
                 .is_some();
         let others = steps.iter().enumerate().filter(|(other, _)| *other > place + usize::from(stayed));
-        if others.filter(|(_, other)| other.step == entry.step).count() > 0 {
+        // The last one is a chain of actions, each of which is left for good, or fails.
+        let chain = entry.step == Some(Step::Final);
+        if !chain && others.filter(|(_, other)| other.step == entry.step).count() > 0 {
             faults.push(format!("`{step}` twice"));
         }
         if entry.outcome.is_none() && (next.is_some() || facts.capture()) {
             faults.push(format!("`{step}` without an outcome"));
         }
-        if entry.outcome == Some(StepOutcome::Leaving) && next.is_some() && !stayed {
+        let on = next.is_some_and(|next| !chain || next.step != entry.step);
+        if entry.outcome == Some(StepOutcome::Leaving) && on && !stayed {
             faults.push(format!("`{step}` was left, and the path went on"));
         }
     }

@@ -9,6 +9,7 @@
 //! failure, of the check that is closest to the cause.
 
 pub mod chaos;
+pub mod contract;
 pub mod cpus;
 mod firmware;
 mod inputs;
@@ -131,6 +132,8 @@ pub struct Facts<'a> {
     pub machine: &'a Machine,
     /// What the scenario expects.
     pub expect: &'a Expect,
+    /// The promises that the kernel has to look at, if it is not to panic.
+    pub contract: &'a [String],
     /// The checks that must be red, if the run must fail.
     pub must_fail: &'a [String],
     /// How the run has to end.
@@ -165,6 +168,7 @@ impl<'a> Facts<'a> {
         Facts {
             machine: &plan.machine,
             expect: &plan.expect,
+            contract: &plan.scenario.contract,
             must_fail: &plan.scenario.must_fail,
             ending: &plan.ending,
             cpus: plan.cpus,
@@ -227,7 +231,7 @@ pub const NAMES: [&str; CHECKS.len()] = {
 
 type Judge = fn(&'static str, &Facts) -> Check;
 
-const CHECKS: [(&str, Judge); 29] = [
+const CHECKS: [(&str, Judge); 30] = [
     ("events", stream::events),
     ("ending", stream::ending),
     ("inputs", inputs::inputs),
@@ -257,6 +261,7 @@ const CHECKS: [(&str, Judge); 29] = [
     ("store", store::store),
     ("stray", stray::stray),
     ("panic-stack", cpus::panic_stack),
+    ("contract", contract::contract),
 ];
 
 /// Judges a run.

@@ -64,11 +64,14 @@ cpus = [1]
 bytes = 0x10000
 format = "erst"
 arguments = []
+[lacks]
+timer = "made up"
 "#;
 
 const SCENARIO: &str = r#"
 name = "s"
 summary = "made up"
+tiers = [4]
 [expect]
 reason = "rust-panic"
 owner = 0
@@ -442,6 +445,7 @@ impl Run {
         let symbols = Symbols::made_up(&self.symbols);
         judge(&Facts {
             machine: &machine,
+            contract: &scenario.contract,
             must_fail: &scenario.must_fail,
             derailed: Vec::new(),
             ending: &machine.ending[expect.ending.as_deref().unwrap()],

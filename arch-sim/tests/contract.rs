@@ -1,0 +1,50 @@
+//! What the HAL promises, asked of the simulated machine; and of machines that break a promise.
+
+use arch_sim::contract::{Checked, check};
+use arch_sim::faults::{Call, Faults, What};
+use arch_sim::scenario::Scenario;
+
+use hal::contract::Verdict;
+
+fn broken(checked: &[Checked]) -> Vec<(&'static str, String)> {
+    let broken = |checked: &Checked| match checked.verdict {
+        Some(Verdict::Held | Verdict::Unsupported(_)) => None,
+        Some(verdict) => Some((checked.name, verdict.to_string())),
+        None => Some((checked.name, "was not made".into())),
+    };
+    checked.iter().filter_map(broken).collect()
+}
+
+#[test]
+fn the_simulated_machine_keeps_every_promise() {
+    let checked = check(20, |scenario| scenario);
+    assert_eq!(broken(&checked), []);
+    assert!(checked.iter().all(|check| check.runs >= 20), "{checked:?}");
+    let kept = checked.iter().filter(|check| check.verdict == Some(Verdict::Held)).count();
+    assert_eq!(kept, checked.len() - 1, "all but what a coroutine does not have");
+}
+
+/// The promises that a machine with this fault breaks, by name.
+fn breaks(alter: fn(Scenario) -> Scenario) -> Vec<&'static str> {
+    broken(&check(6, alter)).into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn a_machine_that_lies_is_caught_by_name() {
+    let back = breaks(|scenario| scenario.faults(Faults::NONE.with(Call::Clock, 500, What::Dropped)));
+    assert_eq!(back, ["clock-never-back", "clock-across-cpus"]);
+    let stands = breaks(|scenario| scenario.faults(Faults { clock_stops: 1, ..Faults::NONE }));
+    assert!(stands.contains(&"clock-moves"), "{stands:?}");
+    let skipped = breaks(|scenario| scenario.faults(Faults::NONE.with(Call::Nmi, 0, What::Dropped)));
+    assert_eq!(skipped, ["nmi-arrives-once", "nmi-after-unblock"]);
+    let skipped = breaks(|scenario| scenario.faults(Faults::NONE.with(Call::Ipi, 0, What::Dropped)));
+    assert_eq!(skipped, ["ipi-arrives-once"]);
+    let unarmed = breaks(|scenario| scenario.faults(Faults::NONE.with(Call::Arm, 0, What::Dropped)));
+    assert_eq!(unarmed, ["timer-comes-once"]);
+    let early = breaks(|scenario| scenario.faults(Faults { early_timer: true, ..Faults::NONE }));
+    assert_eq!(early, ["timer-comes-once", "timer-is-set-anew"]);
+    let digest = breaks(|scenario| scenario.faults(Faults { bad_digest: true, ..Faults::NONE }));
+    assert_eq!(digest, ["image-is-verified"]);
+    let store = breaks(|scenario| scenario.faults(Faults::NONE.with(Call::Store, 0, What::Dropped)));
+    assert_eq!(store, ["store-keeps"]);
+}
