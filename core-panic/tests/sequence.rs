@@ -462,6 +462,23 @@ fn a_stop_that_is_broken_off_is_settled_all_the_same() {
     assert_ne!(view.word(crash_record::layout::header::STOPPED_AT), 0);
 }
 
+static BROKEN_TWICE: OnceLock<&'static Panic<'static, Machine>> = OnceLock::new();
+
+#[test]
+fn a_stop_that_is_broken_off_twice_is_settled_all_the_same() {
+    let faults =
+        Faults { ipi_panics: Some(&BROKEN_TWICE), line_panics: Some(" stopped who="), ..Faults::default() };
+    let bench = Bench::new(3, impatient(StopPolicy::IpiNmi), faults, registry(vec![]));
+    BROKEN_TWICE.set(bench.panic).ok().unwrap();
+    let outcome = bench.run(&[Secondary::Listens, Secondary::Deaf]);
+    assert_eq!(outcome.owner, End::Jumped(0x5000));
+    assert_eq!(outcome.steps()[..2], ["announce:done", "stop:failed"]);
+    // Written down once more from the beginning.
+    assert_eq!(outcome.events("stopped", &["who", "state"]), ["1:parked", "1:parked", "2:missing"]);
+    let view = RecordView::parse(&outcome.bytes).unwrap();
+    assert_ne!(view.word(crash_record::layout::header::STOPPED_AT), 0);
+}
+
 #[test]
 fn a_console_that_takes_no_more_is_not_waited_for() {
     let faults = Faults { console_takes: Some(200), ..Faults::default() };

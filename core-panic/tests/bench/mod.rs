@@ -98,6 +98,8 @@ pub struct Faults {
     pub console_takes: Option<usize>,
     /// Sending an IPI to CPU 2 panics.
     pub ipi_panics: Option<&'static OnceLock<&'static Panic<'static, Machine>>>,
+    /// The first line that has this in it panics, in the same way.
+    pub line_panics: Option<&'static str>,
 }
 
 pub struct Machine {
@@ -107,6 +109,7 @@ pub struct Machine {
     pub faults: Faults,
     image: Image,
     pub quiesced: AtomicU32,
+    line_panicked: AtomicBool,
     pub stacks: Mutex<Vec<usize>>,
     over: AtomicBool,
     store: store::Slots,
@@ -143,6 +146,14 @@ impl EmergencyConsole for Machine {
         let room = self.faults.console_takes.map_or(bytes.len(), |most| most.saturating_sub(console.len()));
         let taken = bytes.len().min(room);
         console.extend_from_slice(&bytes[..taken]);
+        drop(console);
+        if let Some(text) = self.faults.line_panics
+            && let Some(panic) = self.faults.ipi_panics.and_then(OnceLock::get)
+            && bytes.windows(text.len()).any(|part| part == text.as_bytes())
+            && !self.line_panicked.swap(true, Ordering::SeqCst)
+        {
+            panic.enter(&Cause { reason: "broken", message: &"in what settles it" }, &snapshot());
+        }
         taken
     }
     fn read(&self) -> Option<u8> {
@@ -296,6 +307,7 @@ impl Bench {
             faults,
             image: Image { entry: 1, base: 2, len: 3, build_id: 4, digest_ns: 0 },
             quiesced: AtomicU32::new(0),
+            line_panicked: AtomicBool::new(false),
             stacks: Mutex::default(),
             over: AtomicBool::new(false),
             store: store::Slots::default(),

@@ -86,13 +86,14 @@ impl<'w> Tried<'w> {
         let checks = || case.run.iter().flat_map(|run| &run.events).filter(|event| event.kind == "check");
         let checks = || checks().filter(|event| event.stream == Stream::Boot);
         let outcome = |name: &String| checks().find(|event| event.text("name") == name.as_str());
+        let mut broken = Vec::new();
         for name in contract {
             match outcome(name) {
                 Some(event) if event.text("outcome") == "held" => attempt.promises += 1,
                 Some(event) if event.text("outcome") == "unsupported" => {
                     attempt.not_applicable.push((name.clone(), event.text("found").to_owned()));
                 }
-                seen => attempt.missing.push(Missing {
+                seen => broken.push(Missing {
                     what: name.clone(),
                     why: seen.map_or("the kernel did not come to it", |event| event.text("found")).to_owned(),
                     look: self.look(name, number),
@@ -107,18 +108,19 @@ impl<'w> Tried<'w> {
         let red = case.run.iter().flat_map(|run| &run.checks);
         let red = red.filter(|check| check.outcome == verdict::Outcome::Fail);
         let red: Vec<_> = red
-            .filter(|check| check.name != "contract" || attempt.missing.is_empty())
+            .filter(|check| check.name != "contract" || broken.is_empty())
             .map(|check| format!("{}: {}", check.name, check.found))
             .collect();
-        if red.is_empty() && case.reason.is_empty() {
-            return;
+        // First how far the run came, then what of it was broken.
+        if !red.is_empty() || !case.reason.is_empty() {
+            attempt.missing.push(Missing {
+                what: case.scenario.clone(),
+                why: if red.is_empty() { case.reason.clone() } else { red.join("; ") },
+                look: self.look("", number),
+                again: case.rerun.clone(),
+            });
         }
-        attempt.missing.push(Missing {
-            what: case.scenario.clone(),
-            why: if red.is_empty() { case.reason.clone() } else { red.join("; ") },
-            look: self.look("", number),
-            again: case.rerun.clone(),
-        });
+        attempt.missing.append(&mut broken);
     }
 }
 

@@ -113,14 +113,15 @@ impl Matrix {
             ..RunArgs::default()
         };
         for (column, &cpus) in machine.suite.cpus.iter().enumerate() {
-            let all = full || (cpus == machine.cpus.default && !scenario.suite.sample);
+            let sample = scenario.suite.sample || machine.suite.sample;
+            let all = full || (cpus == machine.cpus.default && !sample);
             let one = pairs[(number + column) % pairs.len()];
             for &pair in if all { pairs.as_slice() } else { std::slice::from_ref(&one) } {
                 self.add(machine, scenario, &args(cpus, pair))?;
             }
         }
         // A port that is being written has no columns yet.
-        if machine.suite.cpus.is_empty() {
+        if machine.suite.cpus.is_empty() || (machine.suite.sample && !full) {
             return Ok(());
         }
         let base = args(machine.cpus.default, pairs[0]);
