@@ -2,6 +2,7 @@
 //!
 //! Questions for the porter:
 //! * What does the boot protocol leave in which register, in which mode and which byte order?
+//! * Which CPU boots: always the same one? CPU 0 is the one that boots, and observers take CPU n for the emulator's n.
 //! * Where is the memory map, the command line, the second image (the crash image)?
 //! * Which of the linker script's symbols does the entry code use? (The list is in `PORTING.md`.)
 //!

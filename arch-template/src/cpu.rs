@@ -4,7 +4,8 @@
 //! * How does code find its CPU number in any context, inside an NMI too, without trusting a register that a
 //!   stray write may have changed?
 //! * How are maskable interrupts masked? What is the polite busy wait? How does a parked CPU give the host its
-//!   core back without unmasking (and is that wait in the section `.text.park`)?
+//!   core back without unmasking (and is that wait in the section `.text.park`)? Does an interrupt that is masked and
+//!   pending end it at once?
 //!
 //! Answers:
 //! * `arch-x86_64/src/cpu.rs`: `current`, `mask_interrupts`, `relax`, `park_wait`, `interrupts_enabled`, `unmask_interrupts`

@@ -2,7 +2,8 @@
 //!
 //! Questions for the porter:
 //! * Where is the crash region, and how is it kept from being written before the jump?
-//! * Which interrupt sources must be masked so that none reaches the next kernel?
+//! * Which interrupt sources must be masked so that none reaches the next kernel? What of an IPI that is pending?
+//! * May the image run at another address than its link address? The crash image is this kernel's own file.
 //! * What does the boot protocol of the next kernel want, and where is the code that does the last switch?
 //!
 //! Answers:

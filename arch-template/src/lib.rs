@@ -2,7 +2,8 @@
 //!
 //! `cargo xtask new-arch` copies this folder to start a port (`PORTING.md` has the order of work). Every module is here under
 //! the name that it has in every port, states what has to go into it as questions for the porter, and
-//! answers [`hal::Unsupported`] with a reason, or the least that is still true, until they are answered.
+//! answers [`hal::Unsupported`] with a reason, or the least that is still true, until they are answered. This page,
+//! `README.md`, `asm/README.md` and the ban on unsafe code below go with the skeleton.
 //!
 //! The workspace builds it and its tests on every change, so the contract cannot move away from it.
 #![no_std]

@@ -2,6 +2,8 @@
 //!
 //! Questions for the porter:
 //! * Which timer or watchdog can be delivered as the machine's NMI, to the CPU that armed it?
+//! * If none can: which maskable one can be let in alone while all others stay masked, when it is armed? It is
+//!   [`hal::nmi::Strength::Maskable`] then, and reports to the same handler.
 //! * Does its shot reach other CPUs too, also stopped ones, and do their handlers bear it?
 //!
 //! Answers:

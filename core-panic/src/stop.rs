@@ -1,6 +1,7 @@
 //! Stopping the other CPUs.
 //!
-//! The ladder is data: rungs, each a signal and a time to answer. A CPU has answered when its own
+//! The ladder is data: rungs, each a signal and a time to answer. On a machine without NMIs a policy that has no
+//! other rung asks by IPI, and says so. A CPU has answered when its own
 //! slot in the record says `parked`, which it writes after it saved its registers. Nobody can come
 //! back: the park loop does not end, a CPU that answers after its time parks all the same, and one
 //! that comes up meanwhile parks before it does anything else (P6).
@@ -154,16 +155,23 @@ impl<P: Platform> Panic<'_, P> {
                 matches!(state, CpuState::Online | CpuState::Parked | CpuState::Owner | CpuState::Deferred)
             })
             .fold(CpuSet(0), CpuSet::with);
-        for &(rung, answer_ms) in ladder(self.config().stop, self.image_is_loaded()) {
+        let rungs = ladder(self.config().stop, self.image_is_loaded());
+        for &(rung, answer_ms) in rungs {
             let targets = self.pending(online);
             if targets.count() == 0 {
                 break;
             }
+            let ask =
+                || self.send(me, Rung::Ipi, targets, self.platform.ipi().map(|ipi| |cpu| ipi.send_stop(cpu)));
             let sent = match rung {
-                Rung::Ipi => {
-                    self.send(me, rung, targets, self.platform.ipi().map(|ipi| |cpu| ipi.send_stop(cpu)))
+                Rung::Ipi => ask(),
+                _ => {
+                    let nmi = self.platform.nmi();
+                    // Asked politely is better than left running, on a machine that can do no more.
+                    let instead = nmi.is_err() && rungs.iter().all(|(rung, _)| *rung != Rung::Ipi);
+                    let sent = self.send(me, rung, targets, nmi.map(|nmi| |cpu| nmi.send(cpu)));
+                    if instead { ask() } else { sent }
                 }
-                _ => self.send(me, rung, targets, self.platform.nmi().map(|nmi| |cpu| nmi.send(cpu))),
             };
             if sent {
                 self.wait(me, targets, self.config().deadline_ns(answer_ms));

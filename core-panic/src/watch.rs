@@ -2,6 +2,7 @@
 
 use crash_lock::Authority;
 use crash_record::names::Step;
+use hal::nmi::Strength;
 use hal::sync::Ordering;
 use hal::timer::DeadlineTimer;
 use hal::{CpuId, Platform};
@@ -25,10 +26,12 @@ impl<P: Platform> Panic<'_, P> {
         if !self.wardens.watch() {
             self.deadline.timed(generation);
             let armed = self.platform.timer().map(|timer| timer.arm(limit));
-            if !matches!(armed, Ok(Ok(_))) && self.unwatched.swap(1, Ordering::AcqRel) == 0 {
+            let sure = matches!(armed, Ok(Ok(Strength::NonMaskable | Strength::NonMaskableNesting)));
+            if !sure && self.unwatched.swap(1, Ordering::AcqRel) == 0 {
                 let step = self.current().map_or(Step::Claim, |spec| spec.step);
                 match armed {
                     Err(unsupported) => self.note(me, step, format_args!("unwatched: {unsupported}")),
+                    Ok(Ok(_)) => self.note(me, step, format_args!("the timer of this machine is maskable")),
                     Ok(result) => self.note(me, step, format_args!("unwatched: timer: {result:?}")),
                 }
             }

@@ -219,12 +219,13 @@ fn a_deaf_cpu_is_named_and_the_path_goes_on() {
 #[test]
 fn a_missing_or_weaker_nmi_is_not_passed_over() {
     let faults = Faults { no_nmi: true, ..Faults::default() };
-    let bench = Bench::new(2, impatient(StopPolicy::Nmi), faults, registry(vec![]));
-    let outcome = bench.run(&[]);
+    let bench = Bench::new(2, impatient(StopPolicy::IpiNmi), faults, registry(vec![]));
+    let outcome = bench.run(&[Secondary::Masked]);
     assert_eq!(
         outcome.events("note", &["text"]).last().unwrap(),
         "nmi:%20unsupported:%20threads%20have%20none"
     );
+    assert_eq!(outcome.events("rung", &["rung", "strength"]), ["ipi:maskable"], "once");
     assert_eq!(outcome.events("stopped", &["state"]), ["missing"]);
 
     let faults = Faults { maskable_nmi: true, ..Faults::default() };
@@ -235,6 +236,35 @@ fn a_missing_or_weaker_nmi_is_not_passed_over() {
         outcome.events("note", &["text"]).last().unwrap(),
         "the%20NMI%20of%20this%20machine%20is%20maskable"
     );
+}
+
+#[test]
+fn a_missing_or_weaker_timer_is_named_once() {
+    for (faults, note) in [
+        (Faults::default(), "unwatched:%20unsupported:%20threads%20have%20none"),
+        (
+            Faults { maskable_timer: true, ..Faults::default() },
+            "the%20timer%20of%20this%20machine%20is%20maskable",
+        ),
+    ] {
+        let outcome =
+            Bench::new(1, config(KexecMode::Pre, StopPolicy::Nmi), faults, registry(vec![])).run(&[]);
+        assert_eq!(outcome.events("note", &["text"]), [note]);
+    }
+}
+
+#[test]
+fn without_nmis_every_policy_asks_politely() {
+    for policy in StopPolicy::ALL {
+        let faults = Faults { no_nmi: true, ..Faults::default() };
+        let bench = Bench::new(2, config(KexecMode::Pre, policy), faults, registry(vec![]));
+        let outcome = bench.run(&[Secondary::Listens]);
+        assert_eq!(outcome.events("stopped", &["who", "state", "rung"]), ["1:parked:ipi"], "{policy:?}");
+        assert_eq!(outcome.events("rung", &["rung", "strength"]), ["ipi:maskable"], "{policy:?}");
+        // Where the other rung was wanted and nobody was left for it, there is nothing to be said.
+        let said = outcome.events("note", &["text"]).iter().any(|text| text.starts_with("nmi:"));
+        assert_eq!(said, policy != StopPolicy::IpiNmi, "{policy:?}");
+    }
 }
 
 #[test]

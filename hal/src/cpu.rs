@@ -20,7 +20,7 @@ pub trait Cpu {
     ///
     /// # After
     /// No maskable interrupt is taken until something unmasks them. Nothing on the panic path ever
-    /// does.
+    /// does, but a deadline timer that is maskable, for itself alone ([`crate::timer::DeadlineTimer::arm`]).
     fn mask_interrupts(&self) -> bool;
 
     /// One polite iteration of a busy wait (`pause`, `or 27,27,27`). Returns at once.

@@ -1,4 +1,4 @@
-//! A timer that gets through to a CPU with its interrupts masked.
+//! A timer that gets through to a CPU with its interrupts masked, as an NMI or because it alone is let in.
 
 use crate::nmi::{SignalError, Strength};
 
@@ -12,7 +12,8 @@ pub trait DeadlineTimer {
     /// Any context.
     ///
     /// # After
-    /// `Ok` carries the true strength. The shot comes when the timer's own clock says so, which may run
+    /// `Ok` carries the true strength. [`Strength::Maskable`] says that arming lets this one interrupt in, and no other,
+    /// on a CPU that has masked them all: whoever masks them again keeps it out, and an interrupt handler does. The shot comes when the timer's own clock says so, which may run
     /// a little faster or slower than [`crate::clock::Clock`]; later by what the port's README states. It
     /// may reach other CPUs too; their handlers count it and return.
     fn arm(&self, after_ns: u64) -> Result<Strength, SignalError>;
@@ -28,6 +29,7 @@ pub trait DeadlineTimer {
     /// pair, which the interrupted code may be in the middle of.
     fn extend(&self, after_ns: u64);
 
-    /// Takes the shot back. One that is on its way already may still arrive.
+    /// Takes the shot back. One that is on its way already may still arrive. Where arming has let an interrupt in, all are
+    /// masked again.
     fn disarm(&self);
 }

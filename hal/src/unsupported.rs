@@ -6,12 +6,16 @@
 /// not "unsupported": `"no crash image was given at boot"`, `"TCG has no x2APIC"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unsupported {
-    /// Why, in one line of ASCII, at most 80 bytes.
+    /// Why, in one line of ASCII, at most [`Unsupported::MOST_BYTES`].
     pub reason: &'static str,
 }
 
 impl Unsupported {
-    /// `reason`: one line of ASCII, at most 80 bytes.
+    /// What a reason may have in bytes: with the words in front of it that say what it is about, it has to fit into
+    /// an entry of the record (88 bytes).
+    pub const MOST_BYTES: usize = 64;
+
+    /// `reason`: one line of ASCII, at most [`Unsupported::MOST_BYTES`]; more would be cut off.
     pub const fn new(reason: &'static str) -> Self {
         Unsupported { reason }
     }

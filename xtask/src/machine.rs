@@ -82,6 +82,9 @@ pub struct Memory {
     /// Added to the ELF's `p_paddr` to get the physical address a byte is loaded at.
     #[serde(default)]
     pub physical_bias: u64,
+    /// Physical address at which memory begins.
+    #[serde(default)]
+    pub start: u64,
 }
 
 impl Memory {

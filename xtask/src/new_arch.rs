@@ -209,11 +209,11 @@ impl Port {
         *members.get_mut(at)?.decor_mut() = decor;
         let mut path = InlineTable::new();
         path.insert("path", package.as_str().into());
-        workspace.get_mut("dependencies")?.as_table_mut()?.insert(&package, value(path));
+        beside_the_ports(workspace.get_mut("dependencies")?.as_table_mut()?, &package, value(path));
         let mut checks = InlineTable::new();
         checks.insert("overflow-checks", true.into());
         let profile = document.get_mut("profile")?.get_mut("release")?.get_mut("package")?;
-        profile.as_table_mut()?.insert(&package, value(checks));
+        beside_the_ports(profile.as_table_mut()?, &package, value(checks));
         Some(())
     }
 
@@ -247,6 +247,17 @@ impl Port {
         })?;
         let arm = format!("    }} else if {condition} {{\n        pub use arch_{name}::*;\n");
         Ok(format!("{}{arm}{}", &text[..at], &text[at..]))
+    }
+}
+
+/// Adds a key behind those of the other ports, where a person would. What follows keeps its order and its comments.
+fn beside_the_ports(table: &mut Table, package: &str, item: Item) {
+    let keys: Vec<_> = table.iter().map(|(key, _)| key.to_owned()).collect();
+    let behind = keys.iter().rposition(|key| key.starts_with("arch-")).map_or(keys.len(), |last| last + 1);
+    let later: Vec<_> = keys[behind..].iter().filter_map(|key| table.remove_entry(key)).collect();
+    table.insert(package, item);
+    for (key, item) in later {
+        table.insert_formatted(&key, item);
     }
 }
 

@@ -44,6 +44,11 @@ fn a_new_port_is_registered_everywhere_and_nothing_else_changes() {
         let more = text(path).lines().count() - before.lines().count();
         assert_eq!(more, lines, "{path}:\n{}", text(path));
     }
+    // Beside its kind, and not under somebody else's comment.
+    let lines: Vec<_> = text("Cargo.toml").lines().collect();
+    for pair in lines.windows(2).filter(|pair| pair[1].starts_with("arch-novel = ")) {
+        assert!(pair[0].starts_with("arch-"), "{pair:?}");
+    }
     assert!(text("kernel/Cargo.toml").contains(
         "[target.'cfg(target_arch = \"loongarch64\")'.dependencies]\narch-novel.workspace = true\n"
     ));

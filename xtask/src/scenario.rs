@@ -99,7 +99,7 @@ pub struct Scenario {
     /// Promises of the HAL that the kernel has to look at, by name, all of them and no others. Nobody panics then.
     #[serde(default)]
     pub contract: Vec<String>,
-    /// What differs on single machines, by name.
+    /// What differs on single machines, by name; `others` is every machine that is not named.
     #[serde(default)]
     pub on: BTreeMap<String, OnMachine>,
     /// Accelerators it has a meaning on; all if empty. For what some hypervisors cannot run.
@@ -549,7 +549,7 @@ impl Scenario {
         stop: Stop,
     ) -> Option<String> {
         let name = &self.name;
-        if let Some(reason) = self.on.get(&machine.name).and_then(|on| on.not_applicable.as_deref()) {
+        if let Some(reason) = self.differing_on(&machine.name).and_then(|on| on.not_applicable.as_deref()) {
             return Some(format!("`{name}` is not for {}: {reason}", machine.name));
         }
         if !self.accels.is_empty() && !self.accels.iter().any(|known| known == accel) {

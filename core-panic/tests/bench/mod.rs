@@ -88,6 +88,8 @@ struct Mailbox {
 pub struct Faults {
     pub no_nmi: bool,
     pub maskable_nmi: bool,
+    /// There is a timer, and masked interrupts keep it out.
+    pub maskable_timer: bool,
     pub no_image: bool,
     pub bad_digest: bool,
     pub jump_fails: bool,
@@ -190,7 +192,7 @@ impl Nmi for Machine {
 
 impl DeadlineTimer for Machine {
     fn arm(&self, _: u64) -> Result<Strength, SignalError> {
-        Ok(Strength::NonMaskable)
+        Ok(if self.faults.maskable_timer { Strength::Maskable } else { Strength::NonMaskable })
     }
     fn extend(&self, _: u64) {}
     fn disarm(&self) {}
@@ -254,7 +256,7 @@ impl Platform for Machine {
         Ok(self)
     }
     fn timer(&self) -> Result<&Machine, Unsupported> {
-        Err(Unsupported::new("threads have none"))
+        if self.faults.maskable_timer { Ok(self) } else { Err(Unsupported::new("threads have none")) }
     }
     fn firmware(&self) -> Result<&Machine, Unsupported> {
         Ok(self)

@@ -73,8 +73,10 @@ pub fn reasons_are_given<P: Platform>(contract: &Contract<P>) -> Verdict {
         let Some(Unsupported { reason }) = ask() else {
             return holds(ask().is_none(), "a capability that was there is gone", None);
         };
-        let fits = (1..=80).contains(&reason.len()) && reason.is_ascii() && !reason.contains('\n');
-        holds(fits, "the reason for an absence is not a line of 1 to 80 bytes of ASCII", None)?;
+        let fits = (1..=Unsupported::MOST_BYTES).contains(&reason.len())
+            && reason.is_ascii()
+            && !reason.contains('\n');
+        holds(fits, "the reason for an absence is not a line of 1 to 64 bytes of ASCII", None)?;
         holds(ask() == Some(Unsupported { reason }), "a second look gets another reason", None)
     };
     let all: [&dyn Fn() -> Option<Unsupported>; 6] = [

@@ -94,8 +94,21 @@ pub fn timer_is_taken_back<P: Platform>(contract: &Contract<P>) -> Verdict {
         exactly(contract, before)?;
         let _ = contract.platform.mask_interrupts();
         let since = contract.platform.now_ns();
-        sent(timer.arm(SHORT_NS), "could not arm its timer", me)?;
-        shot(contract, before, since).map(drop)
+        let strength = sent(timer.arm(SHORT_NS), "could not arm its timer", me)?;
+        // Arming lets one in that is maskable.
+        shot(contract, before, since)?;
+        if strength == Strength::Maskable {
+            let first = contract.platform.now_ns();
+            sent(timer.arm(LONG_NS), "could not arm its timer", me)?;
+            let _ = contract.platform.mask_interrupts();
+            if in_time(contract, first, LONG_NS) {
+                contract.pass(2 * LONG_NS);
+                let taken = contract.board.nmis(me);
+                equal("maskable shots, with interrupts masked again", Some(me), before + 1, taken)?;
+            }
+            timer.disarm();
+        }
+        Ok(())
     };
     verdict(look())
 }

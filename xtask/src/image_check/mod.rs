@@ -7,13 +7,14 @@
 
 mod power;
 mod reach;
+mod riscv;
 mod x86;
 
 use std::fmt;
 use std::path::Path;
 
 use anyhow::Result;
-use object::elf::{EM_PPC64, EM_X86_64, PF_W, PF_X, PT_LOAD, SHF_EXECINSTR};
+use object::elf::{EM_PPC64, EM_RISCV, EM_X86_64, PF_W, PF_X, PT_LOAD, SHF_EXECINSTR};
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
 use object::{Endianness, Object, ObjectSection, ObjectSymbol, SectionFlags};
 
@@ -161,6 +162,7 @@ fn rules_of(isa: u16) -> Option<Rules> {
     match isa {
         EM_X86_64 => Some(|code, address, _| x86::forbidden(code, address)),
         EM_PPC64 => Some(power::forbidden),
+        EM_RISCV => Some(|code, address, _| riscv::forbidden(code, address)),
         _ => None,
     }
 }
@@ -324,18 +326,20 @@ mod tests {
         }
     }
 
-    const BOTH: [(u16, bool); 2] = [(EM_X86_64, false), (EM_PPC64, true)];
+    const KNOWN: [(u16, bool); 3] = [(EM_X86_64, false), (EM_PPC64, true), (EM_RISCV, false)];
+    /// An instruction set without rules here.
+    const UNKNOWN: u16 = object::elf::EM_LOONGARCH;
 
     #[test]
     fn a_complete_image_is_fine_in_either_byte_order() {
-        for (machine, big) in BOTH {
+        for (machine, big) in KNOWN {
             assert_eq!(Image::complete(machine, big).checks(), Vec::<&str>::new());
         }
     }
 
     #[test]
     fn a_writable_and_executable_segment_is_found() {
-        for (machine, big) in BOTH {
+        for (machine, big) in KNOWN {
             let image = Image { flags: PF_W | PF_X, ..Image::complete(machine, big) };
             assert_eq!(image.checks(), ["write-xor-execute"]);
         }
@@ -350,8 +354,11 @@ mod tests {
 
     #[test]
     fn floating_point_is_found_unless_it_is_skipped() {
-        let code =
-            [(EM_X86_64, false, vec![0x90, 0x0f, 0x28, 0xc1]), (EM_PPC64, true, vec![0xfc, 1, 0x10, 0x2a])];
+        let code = [
+            (EM_X86_64, false, vec![0x90, 0x0f, 0x28, 0xc1]),
+            (EM_PPC64, true, vec![0xfc, 1, 0x10, 0x2a]),
+            (EM_RISCV, false, vec![0x53, 0x75, 0xb5, 0x02]),
+        ];
         for (machine, big, text) in code {
             let mut image = Image { text, ..Image::complete(machine, big) };
             assert_eq!(image.checks(), ["no-floating-point"]);
@@ -374,8 +381,8 @@ mod tests {
 
     #[test]
     fn an_unknown_instruction_set_has_no_rules_and_garbage_is_an_error() {
-        assert!(rules_of(243).is_none());
-        assert_eq!(findings(&Image::complete(243, false).bytes(), &ImageCheck::default()).unwrap(), []);
+        assert!(rules_of(UNKNOWN).is_none());
+        assert_eq!(findings(&Image::complete(UNKNOWN, false).bytes(), &ImageCheck::default()).unwrap(), []);
         assert!(findings(b"not an image", &ImageCheck::default()).is_err());
     }
 

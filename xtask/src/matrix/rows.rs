@@ -161,7 +161,15 @@ impl Matrix {
     }
 
     fn add(&mut self, machine: &Machine, scenario: &Scenario, args: &RunArgs) -> Result<()> {
-        match Plan::make(machine.clone(), scenario.clone(), args)? {
+        // A scenario asks for accelerators by name, and not every machine has all of them.
+        let known = args.accel == "auto" || machine.qemu.accel.iter().any(|accel| accel.name == args.accel);
+        let planned = if known {
+            Plan::make(machine.clone(), scenario.clone(), args)?
+        } else {
+            let (name, accel) = (&scenario.name, &args.accel);
+            Planned::NotApplicable(format!("`{name}` on `{accel}`: {} has no such accelerator", machine.name))
+        };
+        match planned {
             Planned::Run(plan) => self.plans.push(*plan),
             Planned::NotApplicable(reason) => {
                 let row = (format!("{}/{}", machine.name, scenario.name), reason);
@@ -234,6 +242,22 @@ mod tests {
     }
 
     #[test]
+    fn an_accelerator_that_a_machine_lacks_leaves_its_row_out() {
+        let mut matrix = matrix(false);
+        let (mut machine, scenario) = (matrix.plans[0].machine.clone(), matrix.plans[0].scenario.clone());
+        let (before, accel) = (matrix.plans.len(), machine.qemu.accel[0].name.clone());
+        let args = |accel: &str| RunArgs { accel: accel.into(), ..RunArgs::default() };
+        matrix.add(&machine, &scenario, &args(&accel)).unwrap();
+        assert_eq!(matrix.plans.len(), before + 1);
+        machine.qemu.accel.remove(0);
+        matrix.add(&machine, &scenario, &args(&accel)).unwrap();
+        assert_eq!(matrix.plans.len(), before + 1);
+        let (row, reason) = matrix.not_applicable.last().unwrap();
+        assert_eq!(*row, format!("{}/{}", machine.name, scenario.name));
+        assert!(reason.contains(&accel), "{reason}");
+    }
+
+    #[test]
     fn every_scenario_meets_every_machine_it_is_for() {
         let matrix = matrix(false);
         let met: BTreeSet<_> =
@@ -241,8 +265,16 @@ mod tests {
         let workspace = Workspace::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
         for scenario in Scenario::all(&workspace).unwrap() {
             for machine in &matrix.machines {
-                let on = scenario.on.get(&machine.name);
-                let meant = on.is_none_or(|on| on.not_applicable.is_none());
+                let on = scenario.differing_on(&machine.name);
+                let mut meant = on.is_none_or(|on| on.not_applicable.is_none());
+                // A port on its way has fewer columns, and may lack accelerators and a store.
+                meant &= machine.suite.cpus.iter().any(|cpus| *cpus >= scenario.cpus.minimum);
+                meant &= scenario.store.is_none() || machine.store.is_some();
+                meant &= scenario.requires.iter().all(|needed| !machine.lacks.contains_key(needed));
+                let most = machine.conformance.tier.unwrap_or(u8::MAX);
+                meant &= scenario.tiers.iter().any(|tier| *tier <= most);
+                let here = |name: &String| machine.qemu.accel.iter().any(|accel| accel.name == *name);
+                meant &= scenario.accels.is_empty() || scenario.accels.iter().any(here);
                 let pair = (machine.name.clone(), scenario.name.clone());
                 assert_eq!(met.contains(&pair), meant, "{pair:?}");
             }

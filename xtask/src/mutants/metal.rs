@@ -199,12 +199,16 @@ pub fn rows<'r>(
             }
             let before = rows.len();
             for (name, scenario) in mutant.scenarios.iter().zip(&scenarios) {
-                let on = scenario.on.get(&machine.name);
-                if on.is_none_or(|on| on.not_applicable.is_none()) {
+                let on = scenario.differing_on(&machine.name);
+                let has = |needed| !machine.lacks.contains_key(needed);
+                let has = scenario.requires.iter().all(has)
+                    && (scenario.store.is_none() || machine.store.is_some());
+                if has && on.is_none_or(|on| on.not_applicable.is_none()) {
                     rows.push(row(Some(name)));
                 }
             }
-            if rows.len() == before {
+            // Of all machines, one may lack what the scenario needs; one that is named must not.
+            if rows.len() == before && mutant.machines.contains(&machine.name) {
                 return Err(usage(format!(
                     "{file}: none of its scenarios has a meaning on {}",
                     machine.name

@@ -63,6 +63,8 @@ pub struct Target {
     /// CPUs that are to park in the end, whatever the owner made of them.
     late: Vec<usize>,
     park: Option<(Range<u64>, Registers)>,
+    /// The kernel's code.
+    text: Option<Range<u64>>,
     /// Writable memory of the image, and what turns an address in it into a physical one.
     writable: Option<(Range<u64>, u64)>,
     registers: Option<Registers>,
@@ -86,6 +88,7 @@ impl Target {
             stored: piece(STORED, layout::MAX_SLOTS * 8),
             firmware: piece(FIRMWARE, FirmwareState::WORDS * 8),
             panic_stacks: piece(PANIC_STACKS, layout::MAX_SLOTS * 4 * 8),
+            text: symbols.range("text"),
             park: symbols.range("park").map(|park| (park, machine.registers.clone())),
         }
     }
@@ -95,6 +98,13 @@ impl Target {
         let parked = expect.own_state.iter().filter(|(_, state)| *state == CpuState::Parked.name());
         self.late = parked.filter_map(|(cpu, _)| cpu.parse().ok()).collect();
         self
+    }
+
+    /// Whether a CPU is in the kernel's own code, by the text of `info registers -a`; it counts as there where that
+    /// cannot be told. Elsewhere is firmware, which has the CPU for itself on some machines.
+    pub fn in_kernel(&self, cpu: u32, registers: &str) -> bool {
+        let (Some(text), Some(format)) = (&self.text, &self.registers) else { return true };
+        cpus::program_counters(registers, format).get(&(cpu as usize)).is_none_or(|pc| text.contains(pc))
     }
 
     /// With what the inputs damage.
@@ -482,6 +492,18 @@ mod tests {
         assert_eq!(physical_in("gpa: 0x42115b6\r\n"), Some(0x0421_15b6));
         assert_eq!(physical_in("Unmapped\r\n"), None);
         assert_eq!(physical_in("unknown command: 'gva2gpa'"), None);
+    }
+
+    #[test]
+    fn firmware_is_not_the_kernel() {
+        let registers = Registers { cpu: "CPU#".into(), pc: "pc ".into(), debugger_pc: 0 };
+        let shown = "CPU#0\n pc 0000000000001200\nCPU#1\n pc 0000000000009000\n";
+        let target =
+            Target { text: Some(0x1000..0x2000), registers: Some(registers.clone()), ..Target::default() };
+        assert!(target.in_kernel(0, shown) && !target.in_kernel(1, shown));
+        // Where it cannot be told.
+        assert!(target.in_kernel(2, shown) && target.in_kernel(1, ""));
+        assert!(Target { registers: Some(registers), ..Target::default() }.in_kernel(1, shown));
     }
 
     #[test]

@@ -67,7 +67,14 @@ pub struct Session<'a> {
     shutdowns: Vec<String>,
     inspections: Vec<Inspection>,
     inspection_problems: Vec<String>,
+    /// How often an input was put off, because the CPU that it is about was in firmware.
+    put_off: u32,
 }
+
+/// How long an input is put off that finds its CPU in firmware, and how often at most: one that is there for good is
+/// derailed there.
+const PUT_OFF: Duration = Duration::from_millis(1);
+const MOST_PUT_OFF: u32 = 100;
 
 /// Starts the emulator, sees the run through, and returns what it left behind. `target` says what
 /// to read when the guest holds. With `debugging` the machine waits for a debugger and
@@ -144,6 +151,7 @@ impl<'a> Session<'a> {
             shutdowns: Vec::new(),
             inspections: Vec::new(),
             inspection_problems: Vec::new(),
+            put_off: 0,
         })
     }
 
@@ -374,6 +382,12 @@ impl<'a> Session<'a> {
             self.given[number].fate = Fate::Refused(crate::error::one_line(&error));
         } else if self.has_left() && !input.after.starts_with("capture/") {
             self.given[number].fate = Fate::TooLate;
+        } else if let Some(cpu) = input.derail
+            && self.put_off < MOST_PUT_OFF
+            && !self.in_kernel(cpu, target)
+        {
+            self.put_off += 1;
+            self.due.push((Instant::now() + PUT_OFF, number));
         } else if let Some(cpu) = input.derail {
             self.observer.note(self.started.elapsed(), &format!("derailing CPU {cpu}"));
             let register = self.plan.machine.registers.debugger_pc;
@@ -390,6 +404,12 @@ impl<'a> Session<'a> {
         let _ = self.ask("cont", Value::Null);
         self.holding = false;
         self.last_sound = Instant::now();
+    }
+
+    /// Whether a CPU of a machine at rest is where this kernel can be torn out of its work.
+    fn in_kernel(&mut self, cpu: u32, target: &Target) -> bool {
+        let answer = self.ask("human-monitor-command", json!({ "command-line": "info registers -a" }));
+        answer.is_ok_and(|text| target.in_kernel(cpu, text.as_str().unwrap_or_default()))
     }
 
     /// Has the debugger do something to the machine, which stands still.

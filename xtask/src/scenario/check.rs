@@ -189,7 +189,9 @@ impl Scenario {
         text: &str,
         shown: &Path,
     ) -> Result<()> {
-        if let Some(odd) = self.on.keys().find(|name| !machines.contains(name)) {
+        if let Some(odd) =
+            self.on.keys().find(|name| !machines.contains(name) && !Self::stands_for_others(name))
+        {
             let message = format!("no machine `{odd}`. There are: {}", machines.join(", "));
             return Err(data::mistake_in(text, shown, "on", Some(odd), &message));
         }
@@ -197,7 +199,7 @@ impl Scenario {
             let message = "every scenario is a part of some tier, unless it must fail";
             return Err(data::mistake(text, shown, "tiers", message));
         }
-        let meant = |name: &&String| self.on.get(*name).is_none_or(|on| on.not_applicable.is_none());
+        let meant = |name: &&String| self.differing_on(name).is_none_or(|on| on.not_applicable.is_none());
         let machines: Vec<_> = machines.iter().filter(meant).filter_map(|name| load(name)).collect();
         let accels: Vec<_> = machines.iter().flat_map(|machine| &machine.qemu.accel).collect();
         let known = |name: &String| accels.iter().any(|accel| accel.name == *name);

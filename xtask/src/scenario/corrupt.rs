@@ -94,7 +94,9 @@ impl Corrupt {
             (None, address) => {
                 let memory = u64::from(plan.memory) << 20;
                 let address = address.unwrap_or(0);
-                let size = memory.saturating_sub(address);
+                // Below its beginning there is nothing either.
+                let before = address.checked_sub(plan.machine.memory.start);
+                let size = before.map_or(0, |before| memory.saturating_sub(before));
                 (address, size, format!("the machine's {} MiB", plan.memory))
             }
         };
@@ -147,6 +149,10 @@ mod tests {
     }
 
     fn damage(corrupt: &str) -> String {
+        damage_on(MACHINE, corrupt)
+    }
+
+    fn damage_on(machine: &str, corrupt: &str) -> String {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("scenarios")).unwrap();
         let text = scenario(corrupt);
@@ -155,7 +161,7 @@ mod tests {
             Ok(scenario) => scenario,
             Err(error) => return one_line(&error),
         };
-        let machine = Machine::parse(MACHINE, Path::new("m.toml")).unwrap();
+        let machine = Machine::parse(machine, Path::new("m.toml")).unwrap();
         let args = RunArgs { accel: "auto".into(), ..RunArgs::default() };
         let Planned::Run(plan) = Plan::make(machine, scenario, &args).unwrap() else { panic!() };
         let two = ["_RNvNtCs8o5fNFnFjcF_6kernel6hammer5CRASH", "RECORD"];
@@ -163,6 +169,16 @@ mod tests {
         match Scenario::damages(&Workspace::at(root.path()), &plan, &symbols) {
             Ok(damages) => format!("{:x?}", damages[0].as_ref().unwrap()),
             Err(error) => one_line(&error),
+        }
+    }
+
+    #[test]
+    fn memory_may_begin_anywhere() {
+        let machine = MACHINE.replace("[memory]", "[memory]\nstart = 0x80000000");
+        let at = |address: &str| damage_on(&machine, &format!("address = {address}, bytes = \"01\""));
+        assert!(at("0x80000000").contains("80000000"), "{}", at("0x80000000"));
+        for outside in ["0x7fffffff", "0x84000000", "0x2000"] {
+            assert!(at(outside).contains("go beyond"), "{outside}");
         }
     }
 

@@ -27,6 +27,9 @@ impl Staging {
     }
 }
 
+/// The name that stands for every machine without a table of its own.
+const OTHERS: &str = "others";
+
 /// `[on.<machine>]`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,9 +49,19 @@ pub struct OnMachine {
 }
 
 impl Scenario {
+    /// What differs on this machine.
+    pub fn differing_on(&self, machine: &str) -> Option<&OnMachine> {
+        self.on.get(machine).or_else(|| self.on.get(OTHERS))
+    }
+
+    /// Whether `name` is one that a table can have beside those of machines.
+    pub fn stands_for_others(name: &str) -> bool {
+        name == OTHERS
+    }
+
     /// The scenario as it is on this machine.
     pub fn on_machine(mut self, machine: &str) -> Scenario {
-        let Some(on) = self.on.get(machine).cloned() else { return self };
+        let Some(on) = self.differing_on(machine).cloned() else { return self };
         self.command_line = format!("{} {}", self.command_line, on.command_line).trim().to_owned();
         self.input.extend(on.input);
         self.staging = on.staging.or(self.staging);
@@ -57,7 +70,7 @@ impl Scenario {
 
     /// What a table says about its rows on this machine.
     pub fn staged_on(&self, machine: &str) -> String {
-        let on = self.on.get(machine);
+        let on = self.differing_on(machine);
         match on.and_then(|on| on.not_applicable.as_deref()) {
             Some(reason) => format!("n/a: {reason}"),
             None => {
@@ -65,5 +78,42 @@ impl Scenario {
                 staging.map_or_else(String::new, |staging| staging.name().to_owned())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const TEXT: &str = r#"
+name = "s"
+summary = "made up"
+tiers = [1]
+command_line = "a=1"
+[on.m]
+command_line = "b=2"
+[on.others]
+not_applicable = "no such thing there"
+[expect]
+reason = "r"
+ending = "e"
+steps = ["announce:done"]
+"#;
+
+    #[test]
+    fn others_are_those_without_a_table() {
+        let scenario = Scenario::parse(TEXT, Path::new("scenarios/s.toml")).unwrap();
+        let reason = |machine: &str| scenario.differing_on(machine)?.not_applicable.clone();
+        assert_eq!(reason("m"), None);
+        assert_eq!(reason("n").as_deref(), Some("no such thing there"));
+        assert_eq!(scenario.staged_on("n"), "n/a: no such thing there");
+        assert_eq!(scenario.clone().on_machine("m").command_line, "a=1 b=2");
+        let fits = |machines: &[&str]| {
+            let machines: Vec<_> = machines.iter().map(|name| name.to_string()).collect();
+            scenario.fits(&machines, |_| None, TEXT, Path::new("scenarios/s.toml"))
+        };
+        assert!(fits(&["m", "n"]).is_ok());
+        assert!(fits(&["n"]).unwrap_err().to_string().contains("no machine `m`"));
     }
 }

@@ -9,7 +9,7 @@ use crash_record::view::{CpuSlot, RecordView, Saved};
 
 use super::record::not_seen;
 use super::{Check, Facts};
-use crate::machine::Registers;
+use crate::machine::{Capability, Registers};
 use crate::scenario::Stop;
 
 /// Everybody counts the same CPUs.
@@ -101,7 +101,9 @@ fn wrong_rung(facts: &Facts, slot: &CpuSlot) -> Option<String> {
     if slot.owner_state() != Some(CpuState::Parked) {
         return None;
     }
-    if matches!(facts.stop, Stop::Nmi | Stop::Deferred) && saved.rung == Rung::Ipi {
+    // Where there are no NMIs, the IPI takes their place.
+    let nmis = !facts.machine.lacks.contains_key(&Capability::Nmi);
+    if nmis && matches!(facts.stop, Stop::Nmi | Stop::Deferred) && saved.rung == Rung::Ipi {
         return Some(format!("CPU {cpu} was stopped by an IPI, which this ladder does not have"));
     }
     let mut owners = facts.evidence.log.all(Stream::Panic, "owner");

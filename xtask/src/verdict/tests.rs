@@ -379,6 +379,11 @@ fn cpu_states() {
     red(|run| run.say("stopped", "ns", "9000000000000"), &["cpu-states"]);
     // An IPI where the ladder has none; another rung than the scenario names.
     red(|run| run.stop = Stop::Nmi, &["cpu-states"]);
+    // But not where there is nothing else.
+    let mut run = Run::good();
+    run.stop = Stop::Nmi;
+    run.machine = run.machine.replace("[lacks]", "[lacks]\nnmi = \"it has none\"");
+    assert!(run.judge().passed());
     red(
         |run| run.scenario = run.scenario.replace("owner = 0", "owner = 0\nrung = { 1 = \"nmi\" }"),
         &["cpu-states"],

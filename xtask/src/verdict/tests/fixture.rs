@@ -231,6 +231,7 @@ pub struct Run {
     pub inputs: Vec<Input>,
     pub symbols: Vec<(&'static str, u64)>,
     pub scenario: String,
+    pub machine: String,
     pub store: Option<File>,
 }
 
@@ -352,6 +353,7 @@ impl Run {
                 ("__workload_end", WORK + 0x80),
             ],
             scenario: SCENARIO.to_owned(),
+            machine: MACHINE.to_owned(),
             store: Some(File { before: Before::Blank.bytes(0x10000), after: records(&[(1, &entry)]) }),
         }
     }
@@ -412,7 +414,7 @@ impl Run {
                 });
             }
         }
-        let machine = Machine::parse(MACHINE, Path::new("m.toml")).unwrap();
+        let machine = Machine::parse(&self.machine, Path::new("m.toml")).unwrap();
         let scenario = Scenario::parse(&self.scenario, Path::new("s.toml")).unwrap();
         let expect = scenario.expect.resolve(self.kexec);
         let inspection = Inspection {
