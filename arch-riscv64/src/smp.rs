@@ -5,6 +5,7 @@
 use crate::asm::symbols;
 use crate::sbi::{self, Extension};
 use crate::{Port, boot, clock, console, cpu, mmu, percpu};
+use core::cell::Cell;
 use core::sync::atomic::Ordering;
 use hal::CpuId;
 use hal::smp::{Secondaries, StartError};
@@ -33,10 +34,17 @@ impl Secondaries for Port {
         }
         percpu::prepare(cpu);
         let arguments = [hart, symbols::secondary_entry(), cpu.index() as u64];
-        // SAFETY: the hart starts at code that expects this: on a stack of its own, with its number in a1.
-        let answer = unsafe { sbi::call(Extension::HART_STATE, 0, arguments) };
-        if answer.error != 0 {
-            return Err(StartError::Refused(answer.error));
+        let error = Cell::new(0);
+        // The hart that firmware booted has handed over (boot.rs), and may not have come to its stop yet. Then firmware
+        // says that it runs, or stops: not what it will say in a moment.
+        clock::wait_asleep(ANSWER_NS, || {
+            // SAFETY: the hart starts at code that expects this: on a stack of its own, with its number in a1.
+            let answer = unsafe { sbi::call(Extension::HART_STATE, 0, arguments) };
+            error.set(answer.error);
+            !matches!(answer.error, sbi::ALREADY_AVAILABLE | sbi::INVALID_PARAMETER)
+        });
+        if error.get() != 0 {
+            return Err(StartError::Refused(error.get()));
         }
         let online = clock::wait_asleep(ANSWER_NS, || area.online.load(Ordering::Acquire) != 0);
         if online { Ok(()) } else { Err(StartError::Silent) }
