@@ -62,6 +62,13 @@ mod metal {
         unsafe { asm!("csrsi sstatus, 2", options(nostack, preserves_flags)) };
     }
 
+    /// Orders all that came before, at devices and in CSRs as well as in memory, before all that comes after. The fences
+    /// of `core` are about memory alone.
+    pub(crate) fn fence_all() {
+        // SAFETY: orders, and does nothing. No `nomem`: the compiler must not move accesses across either.
+        unsafe { asm!("fence iorw, iorw", options(nostack, preserves_flags)) };
+    }
+
     /// Lets software and external interrupts in on the executing CPU, once it unmasks interrupts: what there is of
     /// them, their sources decide.
     pub(crate) fn listen() {
@@ -78,9 +85,9 @@ mod metal {
 }
 
 #[cfg(mayday_metal)]
-pub use metal::{interrupts_enabled, unmask_interrupts};
+pub(crate) use metal::{fence_all, listen, stop_for_ever};
 #[cfg(mayday_metal)]
-pub(crate) use metal::{listen, stop_for_ever};
+pub use metal::{interrupts_enabled, unmask_interrupts};
 
 #[cfg(test)]
 mod tests {

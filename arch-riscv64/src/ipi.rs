@@ -18,9 +18,9 @@ bitflags! {
 mod metal {
     use super::Reason;
     use crate::sbi::{self, Extension};
-    use crate::{Port, boot, percpu};
+    use crate::{Port, boot, cpu, percpu};
     use core::arch::asm;
-    use core::sync::atomic::{AtomicBool, Ordering, fence};
+    use core::sync::atomic::{AtomicBool, Ordering};
     use hal::CpuId;
     use hal::cpu::Cpu;
     use hal::ipi::Ipi;
@@ -47,8 +47,9 @@ mod metal {
         // First, so that one which comes now is taken after this one.
         // SAFETY: clears the software interrupt's pending bit.
         unsafe { asm!("csrci sip, 2", options(nostack)) };
-        // Ordered by a fence: the bit is no memory.
-        fence(Ordering::SeqCst);
+        // The write to a CSR counts as output to a device, and must not be passed by the read of the reasons: one that
+        // is added between them would lose its interrupt.
+        cpu::fence_all();
         Reason::from_bits_truncate(percpu::area(Port.current()).ipi_reasons.swap(0, Ordering::AcqRel))
     }
 
@@ -63,7 +64,7 @@ mod metal {
         let hart = *harts.get(target.index()).ok_or(SignalError::NoSuchCpu)?;
         percpu::area(target).ipi_reasons.fetch_or(reason.bits(), Ordering::AcqRel);
         // The reason is there before the interrupt is, which is a device's work.
-        fence(Ordering::SeqCst);
+        cpu::fence_all();
         // SAFETY: an interrupt for a hart, and every hart of this kernel takes them. One bit, counted from the hart's
         // own id.
         let answer = unsafe { sbi::call(Extension::IPI, 0, [1, hart, 0]) };

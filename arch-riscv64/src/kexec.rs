@@ -216,7 +216,8 @@ impl Kexec for DeviceTreeKexec {
             return KexecError::Failed("this CPU has no hart id");
         };
         let region = (loaded.image.base, loaded.image.len);
-        // On this CPU alone: the others have no business there, and what they cached allows less.
+        // For all CPUs: there is one set of tables. Parked ones write nothing; a missing one that looks again may write there
+        // from now on, and nothing here can keep it out (README.md, "Known gaps").
         mmu::set_region_writable(region, true);
         if complete_tree(loaded, handoff).is_none() {
             mmu::set_region_writable(region, false);

@@ -73,9 +73,10 @@ mod metal {
         pointer.cast::<u8>() as u64
     }
 
-    /// Makes the crash region writable, or read-only again, on the executing CPU.
+    /// Makes the crash region writable, or read-only again: in the one set of tables that all CPUs use, and what is
+    /// cached of it is dropped on the executing CPU alone.
     ///
-    /// Taking the right to write away is for before others run: they may have cached it.
+    /// Taking the right to write away is for before others run, or for naught on those that have cached it.
     pub fn set_region_writable(region: (u64, u64), writable: bool) {
         let access = if writable { Access::DATA } else { Access::READ };
         TABLES.protect(region.0, region.0.saturating_add(region.1), access);

@@ -21,6 +21,11 @@ impl Extension {
     pub const LEGACY_GET: Extension = Extension(2);
 }
 
+/// An error: a parameter is wrong. Also what OpenSBI answers to the start of a hart that is between two states.
+pub const INVALID_PARAMETER: i64 = -3;
+/// An error: what was asked to begin has begun already.
+pub const ALREADY_AVAILABLE: i64 = -6;
+
 /// What a call gave back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Answer {

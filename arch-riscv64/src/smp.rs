@@ -5,6 +5,7 @@
 use crate::asm::symbols;
 use crate::sbi::{self, Extension};
 use crate::{Port, boot, clock, console, cpu, mmu, percpu};
+use core::cell::Cell;
 use core::sync::atomic::Ordering;
 use hal::CpuId;
 use hal::smp::{Secondaries, StartError};
@@ -33,13 +34,28 @@ impl Secondaries for Port {
         }
         percpu::prepare(cpu);
         let arguments = [hart, symbols::secondary_entry(), cpu.index() as u64];
-        // SAFETY: the hart starts at code that expects this: on a stack of its own, with its number in a1.
-        let answer = unsafe { sbi::call(Extension::HART_STATE, 0, arguments) };
-        if answer.error != 0 {
-            return Err(StartError::Refused(answer.error));
+        let refused = Cell::new(0);
+        // Asked for until it is there. The hart that firmware booted has handed over (boot.rs), and may not have come to
+        // its stop yet; one that firmware let go late arrives where kernels boot, and stops there (entry.S). Firmware says
+        // of a hart that runs that it does, which changes nothing.
+        let online = || area.online.load(Ordering::Acquire) != 0;
+        let over = clock::wait_asleep(ANSWER_NS, || {
+            if online() {
+                return true;
+            }
+            // SAFETY: the hart starts at code that expects this: on a stack of its own, with its number in a1.
+            let answer = unsafe { sbi::call(Extension::HART_STATE, 0, arguments) };
+            if matches!(answer.error, 0 | sbi::ALREADY_AVAILABLE | sbi::INVALID_PARAMETER) {
+                return false;
+            }
+            refused.set(answer.error);
+            true
+        });
+        match refused.get() {
+            0 if over => Ok(()),
+            0 => Err(StartError::Silent),
+            error => Err(StartError::Refused(error)),
         }
-        let online = clock::wait_asleep(ANSWER_NS, || area.online.load(Ordering::Acquire) != 0);
-        if online { Ok(()) } else { Err(StartError::Silent) }
     }
 }
 

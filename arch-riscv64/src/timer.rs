@@ -1,7 +1,8 @@
 //! The deadline timer: the supervisor timer (SBI, "Timer Extension").
 //!
 //! Its interrupt is maskable, and the owner of a panic masks interrupts first of all. So arming it lets this one source
-//! in and no other: sie has the timer alone, and then sstatus.SIE is set. It gets through to an owner that hangs in
+//! in and no other: sie has the timer alone, and then sstatus.SIE is set. What the two were before is not kept: whoever
+//! disarms has interrupts masked as a whole, as the panic path has them anyway. It gets through to an owner that hangs in
 //! ordinary code, in a loop or at a device; not to one that has masked interrupts itself once more, nor to one inside a
 //! handler. That is its strength, and what it says: maskable.
 
@@ -51,6 +52,7 @@ pub fn silence() {
 }
 
 impl DeadlineTimer for SupervisorTimer {
+    /// Other interrupts are kept out from here on until [`DeadlineTimer::disarm`], whatever sie and SIE were before.
     fn arm(&self, after_ns: u64) -> Result<Strength, SignalError> {
         match set(after(after_ns)) {
             0 => {}
@@ -67,7 +69,8 @@ impl DeadlineTimer for SupervisorTimer {
         let _ = set(after(after_ns));
     }
 
-    /// Interrupts are masked as a whole again, as they were before [`DeadlineTimer::arm`].
+    /// Interrupts are masked as a whole, also where they were not before [`DeadlineTimer::arm`]; sie is again as every CPU
+    /// has it, for whoever unmasks them.
     fn disarm(&self) {
         // SAFETY: clears SIE.
         unsafe { asm!("csrci sstatus, 2", options(nostack, preserves_flags)) };

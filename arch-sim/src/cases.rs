@@ -163,6 +163,12 @@ pub const CASES: &[Case] = &[
         },
     ),
     native("13b", "the same, and it finds a critical section", locks::maskable, locks::gets_it),
+    native("13c", "there is no NMI, and a critical section outlasts the grace", locks::uncut, |world| {
+        jumped(world)?;
+        let signals = slot_of(world, 1, slot::OWNER_SIGNALS);
+        // None, where it had not come up yet.
+        expect(signals <= 1, || format!("one IPI at the most was sent, the record says {signals:#x}"))
+    }),
     native(
         "14",
         "the target is in an NMI handler already",

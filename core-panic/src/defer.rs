@@ -1,5 +1,6 @@
 //! Deferred stop: a CPU that a stop finds inside a critical section finishes it first. Beside the ladder, not in
-//! it; a port without NMIs, and a kernel that takes no [`crash_lock::CrashLock`], never come here.
+//! it; a kernel that takes no [`crash_lock::CrashLock`] never comes here. A port without NMIs does, by the IPI that it has
+//! instead; but nothing of it cuts a section short that outlasts its grace.
 //!
 //! Two clocks. *Answer*: from the signal to the first acknowledgement, which is either "parked" or "deferred".
 //! *Grace*: from a CPU's own "deferred" on, ended early when it parks. A second signal goes only to a CPU that
@@ -122,14 +123,17 @@ impl<P: Platform> Panic<'_, P> {
     fn cut(&self, me: CpuId, cpu: CpuId, now: u64) {
         // First the word that tells the handler what the signal means.
         self.record.set_slot(cpu, slot::OWNER_CUT_AT, now.max(1));
+        let nmi = match self.platform.nmi() {
+            Ok(nmi) => nmi,
+            // Nothing is sent, and nothing counted: an IPI again would find interrupts masked.
+            Err(unsupported) => {
+                return self.note(me, Step::Stop, format_args!("CPU {cpu}: {unsupported}"));
+            }
+        };
         let sent = self.record.slot(cpu, slot::OWNER_SIGNALS);
         self.record.set_slot(cpu, slot::OWNER_SIGNALS, sent.wrapping_add(1 << 32));
-        match self.platform.nmi().map(|nmi| nmi.send(cpu)) {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                self.note(me, Step::Stop, format_args!("second signal to CPU {cpu} not sent: {error:?}"))
-            }
-            Err(unsupported) => self.note(me, Step::Stop, format_args!("{unsupported}")),
+        if let Err(error) = nmi.send(cpu) {
+            self.note(me, Step::Stop, format_args!("second signal to CPU {cpu} not sent: {error:?}"));
         }
     }
 

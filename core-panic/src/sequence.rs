@@ -135,7 +135,7 @@ pub struct Panic<'a, P: Platform> {
     delayed: AtomicU32,
     /// CPU + 1 that the owner wants to hand the panic to; 0 if none.
     pub(crate) redirect_to: AtomicU32,
-    /// 1 once it was said that nobody watches.
+    /// What was said of a watch that is weak, or is none (watch.rs).
     pub(crate) unwatched: AtomicU32,
     /// 1 once the console took less than it was given: nothing waits for it again.
     pub(crate) console_dead: AtomicU32,

@@ -17,6 +17,11 @@ const LEAST_EXTENSION_NS: u64 = 1_000_000;
 /// How long a shot that is on its way is waited for, ms.
 pub(crate) const COLLECT_MS: u64 = 2_000;
 
+/// Said: the timer that watches can be masked.
+const MASKABLE: u32 = 1;
+/// Said: nobody watches.
+const UNWATCHED: u32 = 2;
+
 impl<P: Platform> Panic<'_, P> {
     /// Runs a body under a deadline. The watcher is the warden, or else the timer; where there is
     /// neither, the record says so.
@@ -27,7 +32,9 @@ impl<P: Platform> Panic<'_, P> {
             self.deadline.timed(generation);
             let armed = self.platform.timer().map(|timer| timer.arm(limit));
             let sure = matches!(armed, Ok(Ok(Strength::NonMaskable | Strength::NonMaskableNesting)));
-            if !sure && self.unwatched.swap(1, Ordering::AcqRel) == 0 {
+            // Each is said once, and neither for the other: a timer that is maskable here may be refused at a later step.
+            let what = if matches!(armed, Ok(Ok(_))) { MASKABLE } else { UNWATCHED };
+            if !sure && self.unwatched.fetch_or(what, Ordering::AcqRel) & what == 0 {
                 let step = self.current().map_or(Step::Claim, |spec| spec.step);
                 match armed {
                     Err(unsupported) => self.note(me, step, format_args!("unwatched: {unsupported}")),

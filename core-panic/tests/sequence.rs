@@ -254,6 +254,15 @@ fn a_missing_or_weaker_timer_is_named_once() {
 }
 
 #[test]
+fn a_timer_that_is_refused_after_it_was_found_weak_is_named_too() {
+    let faults = Faults { maskable_timer: true, timer_refuses_after: Some(1), ..Faults::default() };
+    let outcome = Bench::new(1, config(KexecMode::Pre, StopPolicy::Nmi), faults, registry(vec![])).run(&[]);
+    let notes =
+        ["the%20timer%20of%20this%20machine%20is%20maskable", "unwatched:%20timer:%20Err(Refused(5))"];
+    assert_eq!(outcome.events("note", &["text"]), notes);
+}
+
+#[test]
 fn without_nmis_every_policy_asks_politely() {
     for policy in StopPolicy::ALL {
         let faults = Faults { no_nmi: true, ..Faults::default() };

@@ -13,9 +13,10 @@ pub trait DeadlineTimer {
     ///
     /// # After
     /// `Ok` carries the true strength. [`Strength::Maskable`] says that arming lets this one interrupt in, and no other,
-    /// on a CPU that has masked them all: whoever masks them again keeps it out, and an interrupt handler does. The shot comes when the timer's own clock says so, which may run
-    /// a little faster or slower than [`crate::clock::Clock`]; later by what the port's README states. It
-    /// may reach other CPUs too; their handlers count it and return.
+    /// until the timer is disarmed, whether the CPU had masked them or not: whoever masks them again keeps it out, and an
+    /// interrupt handler does. The shot comes when the timer's own clock says so, which may run a little faster or slower
+    /// than [`crate::clock::Clock`]; later by what the port's README states. It may reach other CPUs too; their handlers
+    /// count it and return.
     fn arm(&self, after_ns: u64) -> Result<Strength, SignalError>;
 
     /// The shot has come too early by [`crate::clock::Clock`]: one more, in `after_ns` nanoseconds.
@@ -29,7 +30,8 @@ pub trait DeadlineTimer {
     /// pair, which the interrupted code may be in the middle of.
     fn extend(&self, after_ns: u64);
 
-    /// Takes the shot back. One that is on its way already may still arrive. Where arming has let an interrupt in, all are
-    /// masked again.
+    /// Takes the shot back. One that is on its way already may still arrive. Where arming has let an interrupt in
+    /// ([`Strength::Maskable`]), all are masked afterwards, also on a CPU that had not masked them before: the panic path
+    /// has, and another caller unmasks them itself.
     fn disarm(&self);
 }

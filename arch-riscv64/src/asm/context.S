@@ -14,10 +14,13 @@ riscv_switch_stack:
 
 /*
  * riscv_hand_over(hart, entry, opaque) -> error: starts another hart at `entry` and stops this one, which takes no
- * memory: the other one begins on the same stack. Returns only if it could not be started.
+ * memory: the other one begins on the same stack, and is the one that boots. Returns only if it could not be started.
  */
 .globl riscv_hand_over
 riscv_hand_over:
+    lla     t0, riscv64_booted
+    sw      zero, 0(t0)
+    fence   rw, rw
     li      a7, {HART_STATE}
     li      a6, 0
     ecall
@@ -25,7 +28,10 @@ riscv_hand_over:
     li      a6, 1
 1:  ecall
     j       1b
-2:  ret
+2:  li      t1, 1
+    lla     t0, riscv64_booted
+    sw      t1, 0(t0)
+    ret
 
 /*
  * riscv_capture(words: *mut RegisterSet): the caller's registers in the order of elf_gregset_t; pc is the

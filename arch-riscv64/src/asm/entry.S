@@ -8,6 +8,12 @@ riscv64_entry:
     csrci   sstatus, {STATUS_SIE}
     csrw    sie, zero
     csrw    satp, zero
+    /* One hart boots. Another one that firmware lets go here, late, as it may on a host that is busy, stops; it is
+       started again (smp.rs). */
+    lla     t0, riscv64_booted
+    li      t1, 1
+    amoswap.w.aqrl t1, t1, (t0)
+    bnez    t1, riscv64_late
     lla     t0, __bss_start
     lla     t1, __bss_end
     bgeu    t0, t1, 2f
@@ -44,6 +50,20 @@ riscv64_entry:
     unimp
 6:  addi    a2, a2, 1
     j       4b
+
+riscv64_late:
+    li      a7, {HART_STATE}
+    li      a6, 1
+    ecall
+    j       riscv64_late
+
+/* Not 0: a hart has begun to boot this image. Neither zeroed nor relocated. */
+.section .data.riscv64_booted, "aw"
+.balign 4
+.globl riscv64_booted
+riscv64_booted:
+    .word   0
+.section .text.riscv64_entry, "ax"
 
 /* A secondary arrives the same way, with its logical number in a1. */
 .globl riscv_secondary_entry

@@ -80,7 +80,10 @@ riscv_trap_entry:
     mv      a0, sp
     call    riscv_trap
 
+    /* A reservation that the handler left must not satisfy the interrupted code's store-conditional, and sret gives none
+       up. Whether this one stores or not: what it stores is there already. */
     ld      t0, 0(sp)
+    sc.d    zero, t0, (sp)
     ld      t1, {FRAME_STATUS}(sp)
     csrw    sepc, t0
     csrw    sstatus, t1

@@ -81,6 +81,13 @@ pub(super) fn too_long() -> Scenario {
         .cpu(2, runs(&alone))
 }
 
+/// What outlasts the grace where there is nothing to cut it short with.
+pub(super) fn uncut() -> Scenario {
+    let long = [Op::Take(Which::Skip), Op::Wait(15), Op::Drop];
+    let scenario = held(POST, Which::Skip, Does::Enter(Which::Skip)).cpu(1, runs(&long));
+    Scenario { early_ticks: 20, ..scenario }.faults(Faults { no_nmi: true, ..Faults::NONE })
+}
+
 /// What it takes for a grace that is counted from the send to be too short.
 pub(super) fn late_answer() -> Scenario {
     let ops = [Op::Take(Which::Skip), Op::Wait(8), Op::Drop];

@@ -90,6 +90,8 @@ pub struct Faults {
     pub maskable_nmi: bool,
     /// There is a timer, and masked interrupts keep it out.
     pub maskable_timer: bool,
+    /// It refuses to be armed after as many times.
+    pub timer_refuses_after: Option<u32>,
     pub no_image: bool,
     pub bad_digest: bool,
     pub jump_fails: bool,
@@ -109,6 +111,7 @@ pub struct Machine {
     pub faults: Faults,
     image: Image,
     pub quiesced: AtomicU32,
+    armed: AtomicU32,
     pub stacks: Mutex<Vec<usize>>,
     over: AtomicBool,
     store: store::Slots,
@@ -192,6 +195,10 @@ impl Nmi for Machine {
 
 impl DeadlineTimer for Machine {
     fn arm(&self, _: u64) -> Result<Strength, SignalError> {
+        let before = self.armed.fetch_add(1, Ordering::SeqCst);
+        if self.faults.timer_refuses_after.is_some_and(|most| before >= most) {
+            return Err(SignalError::Refused(5));
+        }
         Ok(if self.faults.maskable_timer { Strength::Maskable } else { Strength::NonMaskable })
     }
     fn extend(&self, _: u64) {}
@@ -305,6 +312,7 @@ impl Bench {
             faults,
             image: Image { entry: 1, base: 2, len: 3, build_id: 4, digest_ns: 0 },
             quiesced: AtomicU32::new(0),
+            armed: AtomicU32::new(0),
             stacks: Mutex::default(),
             over: AtomicBool::new(false),
             store: store::Slots::default(),

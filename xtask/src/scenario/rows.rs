@@ -1,8 +1,11 @@
 //! Which rows of the list of failure modes a scenario stages, how, and what differs from machine to machine.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::{Input, Scenario};
+use crate::machine::Capability;
 
 /// Rows of the list of failure modes: 1 to this.
 pub const ROWS: u32 = 48;
@@ -68,16 +71,18 @@ impl Scenario {
         self
     }
 
-    /// What a table says about its rows on this machine.
-    pub fn staged_on(&self, machine: &str) -> String {
+    /// What a table says about its rows on this machine. What the machine lacks is said by name: its reason is beside the
+    /// machine.
+    pub fn staged_on(&self, machine: &str, lacks: &BTreeMap<Capability, String>) -> String {
         let on = self.differing_on(machine);
-        match on.and_then(|on| on.not_applicable.as_deref()) {
-            Some(reason) => format!("n/a: {reason}"),
-            None => {
-                let staging = on.and_then(|on| on.staging).or(self.staging);
-                staging.map_or_else(String::new, |staging| staging.name().to_owned())
-            }
+        if let Some(reason) = on.and_then(|on| on.not_applicable.as_deref()) {
+            return format!("n/a: {reason}");
         }
+        if let Some(needed) = self.requires.iter().find(|needed| lacks.contains_key(needed)) {
+            return format!("n/a: lacks `{}`", needed.name());
+        }
+        let staging = on.and_then(|on| on.staging).or(self.staging);
+        staging.map_or_else(String::new, |staging| staging.name().to_owned())
     }
 }
 
@@ -107,7 +112,7 @@ steps = ["announce:done"]
         let reason = |machine: &str| scenario.differing_on(machine)?.not_applicable.clone();
         assert_eq!(reason("m"), None);
         assert_eq!(reason("n").as_deref(), Some("no such thing there"));
-        assert_eq!(scenario.staged_on("n"), "n/a: no such thing there");
+        assert_eq!(scenario.staged_on("n", &BTreeMap::new()), "n/a: no such thing there");
         assert_eq!(scenario.clone().on_machine("m").command_line, "a=1 b=2");
         let fits = |machines: &[&str]| {
             let machines: Vec<_> = machines.iter().map(|name| name.to_string()).collect();
@@ -115,5 +120,14 @@ steps = ["announce:done"]
         };
         assert!(fits(&["m", "n"]).is_ok());
         assert!(fits(&["n"]).unwrap_err().to_string().contains("no machine `m`"));
+    }
+
+    #[test]
+    fn what_a_machine_lacks_is_not_staged_there() {
+        let text = TEXT.replace("tiers = [1]", "tiers = [1]\nrequires = [\"nmi\"]\nstaging = \"native\"");
+        let scenario = Scenario::parse(&text, Path::new("scenarios/s.toml")).unwrap();
+        let staged = |capability| scenario.staged_on("m", &BTreeMap::from([(capability, "none".to_owned())]));
+        assert_eq!(staged(Capability::Nmi), "n/a: lacks `nmi`");
+        assert_eq!(staged(Capability::Store), "native");
     }
 }

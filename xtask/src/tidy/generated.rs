@@ -150,7 +150,8 @@ fn row_table(machines: &[Machine], scenarios: &[Scenario]) -> String {
     rows.sort_by_key(|(row, _)| row.unwrap_or(u32::MAX));
     for (row, scenario) in rows {
         let row = row.map_or("–".to_owned(), |row| row.to_string());
-        let staged: Vec<_> = names.iter().map(|name| scenario.staged_on(name)).collect();
+        let staged: Vec<_> =
+            machines.iter().map(|machine| scenario.staged_on(&machine.name, &machine.lacks)).collect();
         let (name, summary) = (&scenario.name, &scenario.summary);
         lines.push(format!("| {row} | `{name}` | {summary} | {} |", staged.join(" | ")));
     }
