@@ -287,8 +287,9 @@ pub struct Conformance {
 pub struct Suite {
     /// Numbers of CPUs.
     pub cpus: Vec<u32>,
-    /// One row for each scenario and number of CPUs, on the first accelerator and firmware alone: for a machine whose
-    /// rows would make the suite too long. `--full` has all of them.
+    /// One row for each scenario and number of CPUs, on the first firmware and the first accelerator (of the
+    /// scenario's own, where it has some) alone: for a machine whose rows would make the suite too long. `--full` has all
+    /// of them.
     #[serde(default)]
     pub sample: bool,
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::cli::RunArgs;
 use crate::error::usage;
 use crate::experiment::seed;
-use crate::machine::{Choice, Machine};
+use crate::machine::{Capability, Choice, Machine};
 use crate::qemu::plan::{Plan, Planned, works_here};
 use crate::random::Random;
 use crate::scenario::{Input, Scenario};
@@ -92,7 +92,8 @@ fn candidate(machine: &Machine, scenario: &Scenario, own: bool, random: &mut Ran
     let mut append = None;
     if own {
         scenario.input.clear();
-        let button = random.percent(25);
+        // Where none is delivered, nobody would panic.
+        let button = random.percent(25) && !machine.lacks.contains_key(&Capability::Nmi);
         if button {
             append = Some("test.panic=button".to_owned());
         }
@@ -183,6 +184,12 @@ mod tests {
         let many = lines(5, 300);
         for wanted in ["derail-0", "inject-nmi", "test.role", "cpus-1/", "kexec-pre", "/nmi/", "boot/image"] {
             assert!(many.iter().any(|line| line.contains(wanted)), "{wanted}");
+        }
+        let workspace = Workspace::at(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        for machine in Machine::all(&workspace).unwrap() {
+            let own = |line: &&String| line.starts_with(&format!("{}/", machine.name));
+            let button = many.iter().filter(own).any(|line| line.contains("test.panic=button"));
+            assert_eq!(button, !machine.lacks.contains_key(&Capability::Nmi), "{}", machine.name);
         }
     }
 }

@@ -105,23 +105,25 @@ impl Matrix {
             return Ok(());
         }
         let pairs = pairs(scenario);
+        // Elsewhere the accelerators of its own come below.
+        let part = machine.suite.sample && !full;
+        let accel = scenario.accels.first().filter(|_| part).map_or("auto", String::as_str);
         let args = |cpus: u32, pair: (Kexec, Stop)| RunArgs {
             cpus: Some(cpus.into()),
             kexec: Some(pair.0),
             stop: Some(pair.1),
-            accel: "auto".into(),
+            accel: accel.into(),
             ..RunArgs::default()
         };
         for (column, &cpus) in machine.suite.cpus.iter().enumerate() {
-            let sample = scenario.suite.sample || machine.suite.sample;
-            let all = full || (cpus == machine.cpus.default && !sample);
+            let all = full || (cpus == machine.cpus.default && !scenario.suite.sample && !part);
             let one = pairs[(number + column) % pairs.len()];
             for &pair in if all { pairs.as_slice() } else { std::slice::from_ref(&one) } {
                 self.add(machine, scenario, &args(cpus, pair))?;
             }
         }
         // A port that is being written has no columns yet.
-        if machine.suite.cpus.is_empty() || (machine.suite.sample && !full) {
+        if machine.suite.cpus.is_empty() || part {
             return Ok(());
         }
         let base = args(machine.cpus.default, pairs[0]);

@@ -4,12 +4,23 @@ use super::*;
 
 /// A run in which these promises were looked at: name, outcome.
 fn looked(promises: &[(&str, &str)], lacks: &[&'static str], ended: bool) -> Result<String, String> {
+    looked_by("3", promises, lacks, ended)
+}
+
+/// The same, and as many CPUs were asked.
+fn looked_by(
+    asked: &str,
+    promises: &[(&str, &str)],
+    lacks: &[&'static str],
+    ended: bool,
+) -> Result<String, String> {
     let mut run = Run::good();
     run.scenario = run.scenario.replace("[expect]", "contract = [\"a-b\", \"c-d\"]\n[expect]");
     let said = |kind, fields: &[(&'static str, &str)]| {
         let fields = fields.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
         (Stream::Boot, 0, 3, kind, fields)
     };
+    run.said.push(said("contract", &[("cpus", asked)]));
     run.said.extend(lacks.iter().map(|what| said("lacks", &[("what", what), ("why", "none")])));
     for (name, outcome) in promises {
         run.said.push(said("check", &[("name", name), ("outcome", outcome), ("found", "3, not 4")]));
@@ -48,4 +59,11 @@ fn what_is_lacking_is_what_the_machine_file_says() {
     assert_eq!(hidden, "timer: machines/m.toml lacks it, and the kernel has it");
     let unsaid = lacking(&["timer", "nmi"]).unwrap_err();
     assert_eq!(unsaid, "nmi: the kernel lacks it, and machines/m.toml does not say so");
+}
+
+#[test]
+fn one_cpu_is_asked_or_all_of_them() {
+    let asked = |cpus| looked_by(cpus, &[("a-b", "held"), ("c-d", "held")], &["timer"], true);
+    assert_eq!((asked("1"), asked("3")), (Ok("2 kept".into()), Ok("2 kept".into())));
+    assert_eq!(asked("2"), Err("CPUs that were asked: 2, not 3".into()));
 }
