@@ -230,6 +230,9 @@ pub struct StoreDevice {
     pub arguments: Vec<String>,
 }
 
+/// Bytes of a reason for an absence.
+const MOST_REASON: usize = 64;
+
 /// What a machine may lack: the capabilities of `hal::Platform`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -340,6 +343,14 @@ impl Machine {
         }
         if let Some((capability, _)) = machine.lacks.iter().find(|(_, reason)| reason.trim().is_empty()) {
             return wrong(capability.name(), "an absence needs its reason".into());
+        }
+        // As `hal::Unsupported` has it; a bar would end a cell of a table.
+        let odd =
+            |reason: &str| reason.len() > MOST_REASON || !reason.is_ascii() || reason.contains(['|', '\n']);
+        if let Some((capability, _)) = machine.lacks.iter().find(|(_, reason)| odd(reason)) {
+            let message =
+                format!("a reason is a line of at most {MOST_REASON} bytes of ASCII, without a bar");
+            return wrong(capability.name(), message);
         }
         let most = Column::ALL.len() - 1;
         if let Some(tier) = machine.conformance.tier.filter(|tier| usize::from(*tier) > most) {

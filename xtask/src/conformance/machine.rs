@@ -57,6 +57,9 @@ impl<'w> Tried<'w> {
         let file = format!("machines/{}.toml", machine.name);
         let mut plans = Vec::new();
         for scenario in self.scenarios.iter().filter(|scenario| scenario.tiers.contains(&number)) {
+            // What is lacking is named once, by itself.
+            let lacking = !scenario.contract.is_empty()
+                && scenario.requires.iter().any(|what| machine.lacks.contains_key(what));
             let has = |name: &&String| machine.qemu.firmware.iter().any(|firmware| firmware.name == **name);
             let args = RunArgs {
                 cpus: Some(if column.alone { 1 } else { machine.cpus.default }.into()),
@@ -68,6 +71,7 @@ impl<'w> Tried<'w> {
             match Plan::make(machine.clone(), scenario.clone(), &args) {
                 Ok(Planned::Run(plan)) => plans.push(*plan),
                 // A port cannot reach a tier whose promises nobody could look at.
+                Ok(Planned::NotApplicable(_)) if lacking => {}
                 Ok(Planned::NotApplicable(why)) if !scenario.contract.is_empty() => {
                     attempt.missing.push(Missing {
                         what: scenario.name.clone(),
@@ -125,7 +129,10 @@ impl<'w> Tried<'w> {
             attempt.missing.push(Missing {
                 what: case.scenario.clone(),
                 why: if red.is_empty() { case.reason.clone() } else { red.join("; ") },
-                look: self.look("", number),
+                look: match &case.run {
+                    Some(_) => self.look("", number),
+                    None => vec![format!("machines/{}.toml", self.machine.name)],
+                },
                 again: case.rerun.clone(),
             });
         }
@@ -184,10 +191,15 @@ impl Port for Tried<'_> {
         let tasks: Vec<_> = plans.iter().map(Task::of).collect();
         let mut cases = Vec::new();
         let go = |task: &Task| run::run(self.workspace, task.plan, kernel, false, &mut Unobserved);
-        run_all(&tasks, self.jobs, &go, &mut Tally::default(), |task, result| {
+        let ran = run_all(&tasks, self.jobs, &go, &mut Tally::default(), |task, result| {
             cases.push((task.case(result), task.plan.scenario.contract.clone()));
             Ok(())
-        })?;
+        });
+        // An emulator that refuses the machine file's arguments is the first thing to mend, and not the end.
+        match ran {
+            Err(error) if cases.is_empty() || class_of(&error) != Exit::Environment => return Err(error),
+            _ => {}
+        }
         for (case, contract) in &cases {
             self.judge(case, contract, number, &mut attempt);
         }

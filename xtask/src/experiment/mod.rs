@@ -17,7 +17,7 @@ use crate::machine::Machine;
 use crate::qemu::Unobserved;
 use crate::qemu::plan::{Plan, Planned};
 use crate::random::parse_seed;
-use crate::report::{BOLD, GREEN, RED, nanoseconds, paint, say};
+use crate::report::{BOLD, GREEN, RED, YELLOW, nanoseconds, paint, say};
 use crate::run;
 use crate::scenario::{Scenario, Stop, value_name};
 use crate::workspace::Workspace;
@@ -47,12 +47,21 @@ fn stop(workspace: &Workspace, args: &StopTrialsArgs) -> Result<()> {
     }
     let scenario = Scenario::of_trials(workspace)?;
     let policies = if args.policy.is_empty() { POLICIES.to_vec() } else { args.policy.clone() };
-    let names = match &args.arch {
-        Some(name) => vec![name.clone()],
-        None => Machine::names(workspace)?,
-    };
-    let batches =
-        names.iter().map(|name| batch(workspace, &scenario, args, name)).collect::<Result<Vec<_>>>()?;
+    let mut batches = Vec::new();
+    match &args.arch {
+        Some(name) => batches.push(batch(workspace, &scenario, args, name)?),
+        // One that lacks what the trials are about is none of "each of them".
+        None => {
+            for machine in Machine::all(workspace)? {
+                match scenario.requires.iter().find_map(|what| Some((what, machine.lacks.get(what)?))) {
+                    Some((what, why)) => {
+                        say!("{} {}: it lacks `{}`: {why}", paint(YELLOW, "n/a"), machine.name, what.name());
+                    }
+                    None => batches.push(batch(workspace, &scenario, args, &machine.name)?),
+                }
+            }
+        }
+    }
     let series: Vec<_> = batches.iter().map(|batch| batch.series.clone()).collect();
     let mut trials = match &args.json {
         Some(path) => file::read(path, &series, args.resume)?,

@@ -77,7 +77,7 @@ fn support_table(workspace: &Workspace, machines: &[Machine]) -> Result<String> 
     }
     let most = tiers.most();
     lines.push(format!(
-        "| `sim` | {most} | {} | page tables, real stacks, the jump itself |",
+        "| `sim` | {most} | {} | it is no machine: page tables, real stacks and the jump itself are not simulated |",
         tiers.title(most)
     ));
     Ok(lines.join("\n"))

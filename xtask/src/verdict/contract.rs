@@ -74,17 +74,24 @@ pub fn contract(name: &'static str, facts: &Facts) -> Check {
         faults.push("the checks did not come to an end".into());
     }
     let file = format!("machines/{}.toml", facts.machine.name);
-    let said: Vec<_> =
-        facts.evidence.log.all(Stream::Boot, "lacks").map(|event| event.text("what")).collect();
+    let said = |word: &str| {
+        let mut lacks = facts.evidence.log.all(Stream::Boot, "lacks");
+        lacks.find(|event| event.text("what") == word).map(|event| event.text("why").to_owned())
+    };
     for capability in Capability::ALL {
         let (word, in_file) = (capability.name(), facts.machine.lacks.contains_key(&capability));
         // The device behind it is only there where a scenario asks for it.
         if capability == Capability::Store && !in_file && facts.evidence.store.is_none() {
             continue;
         }
-        match (in_file, said.contains(&word)) {
-            (true, false) => faults.push(format!("{word}: {file} lacks it, and the kernel has it")),
-            (false, true) => faults.push(format!("{word}: the kernel lacks it, and {file} does not say so")),
+        match (in_file, said(word)) {
+            (true, None) => faults.push(format!("{word}: {file} lacks it, and the kernel has it")),
+            (false, Some(_)) => {
+                faults.push(format!("{word}: the kernel lacks it, and {file} does not say so"))
+            }
+            (true, Some(why)) if facts.machine.lacks.get(&capability) != Some(&why) => {
+                faults.push(format!("{word}: the kernel says `{why}`, and {file} something else"));
+            }
             _ => {}
         }
     }

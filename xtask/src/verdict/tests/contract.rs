@@ -21,7 +21,7 @@ fn looked_by(
         (Stream::Boot, 0, 3, kind, fields)
     };
     run.said.push(said("contract", &[("cpus", asked)]));
-    run.said.extend(lacks.iter().map(|what| said("lacks", &[("what", what), ("why", "none")])));
+    run.said.extend(lacks.iter().map(|what| said("lacks", &[("what", what), ("why", "made up")])));
     for (name, outcome) in promises {
         run.said.push(said("check", &[("name", name), ("outcome", outcome), ("found", "3, not 4")]));
     }
