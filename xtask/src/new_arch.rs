@@ -28,6 +28,10 @@ const SELECTION: &str = "kernel/src/port.rs";
 /// What comes after the last port there.
 const LAST: &str = "    } else {\n        compile_error!";
 
+/// Words that stand beside the names of machines: every port, the simulator, every other machine (`[on.others]`), rows
+/// that must fail, and what mutants are named after that break no machine.
+const RESERVED: [&str; 6] = ["all", "sim", "others", "negative", "host", "image"];
+
 /// Features that come with floating-point registers.
 const FLOATS: [&str; 5] = ["f", "d", "neon", "sse", "altivec"];
 
@@ -102,6 +106,11 @@ impl Port {
         {
             return Err(usage(format!(
                 "`{name}` is no name for a port: up to 24 lower-case letters, digits and underscores, a letter first"
+            )));
+        }
+        if RESERVED.contains(&name.as_str()) {
+            return Err(usage(format!(
+                "`{name}` is no name for a port: it means something else on command lines and in data"
             )));
         }
         let known = compiler.targets()?;

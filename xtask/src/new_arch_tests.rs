@@ -80,7 +80,7 @@ fn what_exists_is_left_alone() {
 
 #[test]
 fn bad_names_and_targets_are_refused() {
-    for name in ["", "Novel", "9novel", "no-vel", "../novel", "n\u{e4}", &"a".repeat(25)] {
+    for name in ["", "Novel", "9novel", "no-vel", "../novel", "n\u{e4}", &"a".repeat(25), "all", "others"] {
         assert!(refused(name, None).contains("is no name for a port"), "{name}");
     }
     let error = refused("novel", Some("riscv64gc-unknown-nonesuch"));
