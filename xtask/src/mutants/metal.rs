@@ -36,6 +36,8 @@ pub struct Mutant {
     stop: Option<Stop>,
     /// What goes red.
     pub check: String,
+    /// Ports that it changes, if it changes nothing else.
+    ports: Vec<String>,
     /// The patch.
     pub patch: PathBuf,
 }
@@ -84,6 +86,7 @@ impl Mutant {
             accel: value("accel").ok(),
             stop: stop.transpose()?,
             check,
+            ports: ports(text),
             patch: patch.to_path_buf(),
         })
     }
@@ -102,6 +105,13 @@ impl Mutant {
         };
         paths.iter().map(read).filter_map(Result::transpose).collect()
     }
+}
+
+/// The ports that a patch changes, by name; none if it changes anything else.
+fn ports(text: &str) -> Vec<String> {
+    let changed = text.lines().filter_map(|line| line.strip_prefix("+++ b/"));
+    let port = |path: &str| path.strip_prefix("arch-")?.split('/').next().map(str::to_owned);
+    changed.map(port).collect::<Option<Vec<_>>>().unwrap_or_default()
 }
 
 /// Names between commas.
@@ -189,6 +199,13 @@ pub fn rows<'r>(
             .map(|name| Scenario::load(workspace, name))
             .collect::<Result<Vec<_>>>()?;
         for machine in machines {
+            let named = mutant.machines.is_empty() || mutant.machines.contains(&machine.name);
+            if named && !mutant.ports.is_empty() && !mutant.ports.contains(&machine.name) {
+                let name = &machine.name;
+                return Err(usage(format!(
+                    "{file}: it is for {name}, and changes nothing that {name} is built of"
+                )));
+            }
             if !mutant.machines.is_empty() && !mutant.machines.contains(&machine.name) {
                 continue;
             }
@@ -329,6 +346,16 @@ mod tests {
 
     const HEADER: &str =
         "It breaks.\n\nscenario: some\nmachine: one, two\ncheck: steps\n\ndiff --git a/x b/x\n";
+
+    #[test]
+    fn a_patch_of_ports_alone_knows_which() {
+        let patch = |paths: &[&str]| {
+            paths.iter().map(|path| format!("--- a/{path}\n+++ b/{path}\n")).collect::<String>()
+        };
+        assert_eq!(ports(&patch(&["arch-a/src/x.rs", "arch-b/y.S"])), ["a", "b"]);
+        assert!(ports(&patch(&["arch-a/src/x.rs", "core-panic/src/y.rs"])).is_empty());
+        assert!(ports("").is_empty());
+    }
 
     fn parse(text: &str) -> Result<Mutant> {
         Mutant::parse("it", Path::new("/r/mutants/it.patch"), Path::new("mutants/it.patch"), text)
