@@ -374,8 +374,8 @@ impl World {
         }
         for (number, cpu) in self.cpus.iter().enumerate().take(self.count) {
             let nmi = [cpu.nmi_pending, cpu.nmi_maskable, cpu.nmi_blocked];
-            let flags = [cpu.interrupts, nmi[0], nmi[1], nmi[2], cpu.ipi_pending, cpu.dirty];
-            let flags = flags.iter().fold(0, |all, one| all << 1 | u64::from(*one));
+            let others = [cpu.interrupts, cpu.ipi_pending, cpu.dirty];
+            let flags = nmi.iter().chain(&others).fold(0, |all, one| all << 1 | u64::from(*one));
             hash = mix(hash, stack_hash(cpu));
             hash = mix(hash, number as u64 | (cpu.status as u64) << 8 | flags << 16);
             hash = mix(hash, self.memory.read_hash[number]);

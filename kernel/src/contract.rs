@@ -1,13 +1,13 @@
 //! `test.contract=TIER`: no panic, but what the HAL promises, asked of this machine ([`hal::contract`]).
 
+use hal::Unsupported;
 use hal::clock::Clock;
-use hal::contract::{Board, Contract, Verdict};
+use hal::contract::{Board, Contract, Verdict, absences};
 use hal::cpu::Cpu;
-use hal::firmware::Firmware;
-use hal::{Platform, Unsupported};
 use spin::Once;
 
 use crate::console::{self, BOOT};
+use crate::first;
 use crate::port::{self, PORT, Port};
 use crate::state::options;
 
@@ -73,17 +73,11 @@ pub fn nmi() {
 /// Says what this port lacks, whose absence no check may hide.
 fn begins(tier: u8, cpus: usize) {
     BOOT.event("contract", &[("tier", &tier), ("cpus", &cpus)]);
-    let lacks = |what: &str, why: Option<Unsupported>| {
+    for (what, why) in absences(&PORT) {
         if let Some(Unsupported { reason }) = why {
             BOOT.event("lacks", &[("what", &what), ("why", &reason)]);
         }
-    };
-    lacks("ipi", PORT.ipi().err());
-    lacks("nmi", PORT.nmi().err());
-    lacks("kexec", PORT.kexec().err());
-    lacks("timer", PORT.timer().err());
-    lacks("firmware", PORT.firmware().err());
-    lacks("store", PORT.store().err());
+    }
 }
 
 fn report(name: &'static str, verdict: &Verdict) {
@@ -99,14 +93,5 @@ fn report(name: &'static str, verdict: &Verdict) {
 fn end() -> ! {
     BOOT.event("checked", &[("ns", &PORT.now_ns())]);
     let _ = PORT.mask_interrupts();
-    match PORT.firmware() {
-        Ok(firmware) => {
-            let error = firmware.power_off();
-            console::line(format_args!("contract: the machine does not go off: {error:?}"));
-        }
-        Err(unsupported) => console::line(format_args!("contract: the machine stays on: {unsupported}")),
-    }
-    loop {
-        PORT.relax();
-    }
+    first::turn_off()
 }

@@ -37,7 +37,7 @@ extern "Rust" fn mayday_main(boot: &'static BootInfo) -> ! {
     port::lock::domain().bind(SEQUENCE);
     port::trap::set_handlers(&traps::HANDLERS);
     if peek.end_at_boot {
-        end()
+        turn_off()
     }
     let events = if capturing { &console::CAPTURE } else { &BOOT };
     let (base, build) = (Text::<20>::new(format_args!("{:#x}", boot.image_base)), Hex(boot.build_id));
@@ -67,8 +67,8 @@ extern "Rust" fn mayday_main(boot: &'static BootInfo) -> ! {
     first(boot, &options)
 }
 
-/// Turns the machine off.
-fn end() -> ! {
+/// Turns the machine off: the end of a run in which nobody panics.
+pub fn turn_off() -> ! {
     let failed = match PORT.firmware() {
         Ok(firmware) => Text::<80>::new(format_args!("{:?}", firmware.power_off())),
         Err(unsupported) => Text::new(format_args!("{unsupported}")),

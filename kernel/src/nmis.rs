@@ -7,7 +7,6 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use core_panic::stop::Signal;
 use crash_record::layout::{header, slot};
-
 use crash_record::names::{CpuState, Rung};
 use hal::clock::Clock;
 use hal::cpu::Cpu;

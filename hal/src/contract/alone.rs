@@ -1,7 +1,7 @@
 //! What one CPU can see by itself.
 
 use super::report::{Look, equal, holds, verdict};
-use super::{Contract, PATIENCE_NS, Verdict};
+use super::{Absence, Contract, PATIENCE_NS, Verdict, absences};
 use crate::registers::{MAX_WORDS, Registers};
 use crate::{CpuId, Platform, Unsupported};
 
@@ -68,26 +68,17 @@ pub fn console_does_not_wait<P: Platform>(contract: &Contract<P>) -> Verdict {
 }
 
 pub fn reasons_are_given<P: Platform>(contract: &Contract<P>) -> Verdict {
-    let platform = contract.platform;
-    let look = |ask: &dyn Fn() -> Option<Unsupported>| -> Look {
-        let Some(Unsupported { reason }) = ask() else {
-            return holds(ask().is_none(), "a capability that was there is gone", None);
+    let (first, second) = (absences(contract.platform), absences(contract.platform));
+    let look = |((_, first), (_, second)): (&Absence, &Absence)| -> Look {
+        let Some(Unsupported { reason }) = first else {
+            return holds(second.is_none(), "a capability that was there is gone", None);
         };
-        let fits = (1..=Unsupported::MOST_BYTES).contains(&reason.len())
-            && reason.is_ascii()
-            && !reason.contains('\n');
+        let fits = (1..=Unsupported::MOST_BYTES).contains(&reason.len());
+        let fits = fits && reason.is_ascii() && !reason.contains('\n');
         holds(fits, "the reason for an absence is not a line of 1 to 64 bytes of ASCII", None)?;
-        holds(ask() == Some(Unsupported { reason }), "a second look gets another reason", None)
+        holds(first == second, "a second look gets another reason", None)
     };
-    let all: [&dyn Fn() -> Option<Unsupported>; 6] = [
-        &|| platform.ipi().err(),
-        &|| platform.nmi().err(),
-        &|| platform.kexec().err(),
-        &|| platform.timer().err(),
-        &|| platform.firmware().err(),
-        &|| platform.store().err(),
-    ];
-    verdict(all.into_iter().try_for_each(look))
+    verdict(first.iter().zip(&second).try_for_each(look))
 }
 
 pub fn capture_is_here<P: Platform>(contract: &Contract<P>) -> Verdict {

@@ -4,7 +4,8 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::{CpuId, MAX_CPUS, Platform};
 
 use super::{Contract, PATIENCE_NS, QUIET_NS};
-use crate::nmi::{SignalError, Strength};
+use crate::ipi::Ipi;
+use crate::nmi::{Nmi, SignalError, Strength};
 
 /// What a CPU is asked to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -176,7 +177,7 @@ struct Left<P: 'static> {
 fn left<P: Platform>(left: &Left<P>) -> ! {
     let Left { board, platform } = left;
     if let Ok(nmi) = platform.nmi() {
-        nmi_unblock(nmi);
+        nmi.unblock();
     }
     let seat = board.seat(platform.current());
     seat.dwell.store(dwell::LEFT, Ordering::Release);
@@ -184,10 +185,6 @@ fn left<P: Platform>(left: &Left<P>) -> ! {
         seat.beats.fetch_add(1, Ordering::AcqRel);
         platform.relax();
     }
-}
-
-fn nmi_unblock(nmi: &impl crate::nmi::Nmi) {
-    nmi.unblock();
 }
 
 /// A signal's fate as a number, so that another CPU's answer can carry it.
@@ -262,12 +259,10 @@ impl<P: Platform> Contract<P> {
     }
 
     fn send_ipi(&self, cpu: CpuId) -> Result<Strength, SignalError> {
-        use crate::ipi::Ipi;
         self.platform.ipi().map_or(Err(SignalError::NoSuchCpu), |ipi| ipi.send_stop(cpu))
     }
 
     fn send_nmi(&self, cpu: CpuId) -> Result<Strength, SignalError> {
-        use crate::nmi::Nmi;
         self.platform.nmi().map_or(Err(SignalError::NoSuchCpu), |nmi| nmi.send(cpu))
     }
 

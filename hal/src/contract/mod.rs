@@ -161,6 +161,21 @@ impl<P: Platform> Contract<P> {
     }
 }
 
+/// A capability that a machine may lack, by its accessor's name, and why it does, if so.
+pub type Absence = (&'static str, Option<Unsupported>);
+
+/// Everything that a machine may lack, in the order of [`Platform`].
+pub fn absences<P: Platform>(platform: &P) -> [Absence; 6] {
+    [
+        ("ipi", platform.ipi().err()),
+        ("nmi", platform.nmi().err()),
+        ("kexec", platform.kexec().err()),
+        ("timer", platform.timer().err()),
+        ("firmware", platform.firmware().err()),
+        ("store", platform.store().err()),
+    ]
+}
+
 /// How long something may take that has to happen, ns. Generous: on a loaded host a virtual CPU may stand still for
 /// seconds.
 const PATIENCE_NS: u64 = 10_000_000_000;

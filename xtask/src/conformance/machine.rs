@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use crash_record::event::Stream;
 
 use super::tiers::{Tiers, files};
 use super::{Attempt, Missing, Port};
@@ -15,7 +14,7 @@ use crate::matrix::runner::{Tally, Task, run_all};
 use crate::qemu::Unobserved;
 use crate::qemu::plan::{Plan, Planned};
 use crate::scenario::{Column, Scenario};
-use crate::verdict;
+use crate::verdict::{self, contract};
 use crate::workspace::Workspace;
 use crate::{build, image_check, run, setup};
 
@@ -25,7 +24,7 @@ pub struct Tried<'w> {
     tiers: &'w Tiers,
     machine: Machine,
     machines: Vec<Machine>,
-    scenarios: Vec<Scenario>,
+    scenarios: &'w [Scenario],
     jobs: Option<u32>,
     /// The kernel, or why there is none.
     kernel: Result<PathBuf, String>,
@@ -33,7 +32,13 @@ pub struct Tried<'w> {
 
 impl<'w> Tried<'w> {
     /// Builds its kernel, if that can be done.
-    pub fn new(workspace: &'w Workspace, tiers: &'w Tiers, name: &str, jobs: Option<u32>) -> Result<Self> {
+    pub fn new(
+        workspace: &'w Workspace,
+        tiers: &'w Tiers,
+        scenarios: &'w [Scenario],
+        name: &str,
+        jobs: Option<u32>,
+    ) -> Result<Self> {
         let machine = Machine::load(workspace, name)?;
         setup::ensure(&machine)?;
         let built = build::kernel(workspace, &machine)
@@ -43,7 +48,7 @@ impl<'w> Tried<'w> {
             Err(error) if class_of(&error) == Exit::Environment => return Err(error),
             Err(error) => Err(one_line(&error)),
         };
-        let (machines, scenarios) = (Machine::all(workspace)?, Scenario::all(workspace)?);
+        let machines = Machine::all(workspace)?;
         Ok(Tried { workspace, tiers, machine, machines, scenarios, jobs, kernel })
     }
 
@@ -95,20 +100,18 @@ impl<'w> Tried<'w> {
     }
 
     /// What a run says about a tier.
-    fn judge(&self, case: &Case, contract: &[String], number: u8, attempt: &mut Attempt) {
-        let checks = || case.run.iter().flat_map(|run| &run.events).filter(|event| event.kind == "check");
-        let checks = || checks().filter(|event| event.stream == Stream::Boot);
-        let outcome = |name: &String| checks().find(|event| event.text("name") == name.as_str());
+    fn judge(&self, case: &Case, promises: &[String], number: u8, attempt: &mut Attempt) {
+        let looked = contract::looked(case.run.iter().flat_map(|run| &run.events));
         let mut broken = Vec::new();
-        for name in contract {
-            match outcome(name) {
-                Some(event) if event.text("outcome") == "held" => attempt.promises += 1,
-                Some(event) if event.text("outcome") == "unsupported" => {
-                    attempt.not_applicable.push((name.clone(), event.text("found").to_owned()));
+        for name in promises {
+            match looked.iter().find(|looked| looked.name == *name) {
+                Some(looked) if looked.held => attempt.promises += 1,
+                Some(looked) if looked.unsupported => {
+                    attempt.not_applicable.push((name.clone(), looked.found.clone()));
                 }
                 seen => broken.push(Missing {
                     what: name.clone(),
-                    why: seen.map_or("the kernel did not come to it", |event| event.text("found")).to_owned(),
+                    why: seen.map_or("the kernel did not come to it", |looked| &looked.found).to_owned(),
                     look: self.look(name, number),
                     again: String::new(),
                 }),
@@ -200,8 +203,8 @@ impl Port for Tried<'_> {
             Err(error) if cases.is_empty() || class_of(&error) != Exit::Environment => return Err(error),
             _ => {}
         }
-        for (case, contract) in &cases {
-            self.judge(case, contract, number, &mut attempt);
+        for (case, promises) in &cases {
+            self.judge(case, promises, number, &mut attempt);
         }
         Ok(attempt)
     }

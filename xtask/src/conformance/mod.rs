@@ -18,6 +18,7 @@ use crate::data;
 use crate::error::{unexpected, usage};
 use crate::machine::Machine;
 use crate::report::{BOLD, DIM, GREEN, RED, YELLOW, paint, say};
+use crate::scenario::Scenario;
 use crate::workspace::Workspace;
 use tiers::Tiers;
 
@@ -64,7 +65,8 @@ trait Port {
 
 /// `cargo xtask conformance`
 pub fn command(workspace: &Workspace, args: &ConformanceArgs) -> Result<()> {
-    let tiers = Tiers::read(workspace)?;
+    let scenarios = Scenario::all(workspace)?;
+    let tiers = Tiers::read(workspace, &scenarios)?;
     let most = tiers.most();
     if let Some(tier) = args.tier.filter(|tier| *tier > most) {
         return Err(usage(format!("--tier {tier}: there are 0 to {most}")));
@@ -83,11 +85,11 @@ pub fn command(workspace: &Workspace, args: &ConformanceArgs) -> Result<()> {
     let wanted = |name: &str| asked == ALL || asked == name;
     let mut results = Vec::new();
     for name in machines.iter().filter(|name| wanted(name)) {
-        let mut port = machine::Tried::new(workspace, &tiers, name, args.jobs)?;
+        let mut port = machine::Tried::new(workspace, &tiers, &scenarios, name, args.jobs)?;
         results.push(climb(&mut port, &tiers, args.tier)?);
     }
     if wanted(SIMULATOR) {
-        results.push(climb(&mut simulator::Tried::new(workspace, &tiers)?, &tiers, args.tier)?);
+        results.push(climb(&mut simulator::Tried::new(workspace, &tiers, &scenarios)?, &tiers, args.tier)?);
     }
     say!("\n{}", paint(BOLD, "Conformance"));
     for Climbed { port, reached, wanted, .. } in &results {
@@ -180,7 +182,8 @@ mod tests {
     use std::path::Path;
 
     fn tiers() -> Tiers {
-        Tiers::read(&Workspace::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))).unwrap()
+        let workspace = Workspace::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        Tiers::read(&workspace, &Scenario::all(&workspace).unwrap()).unwrap()
     }
 
     struct Fake(u8);

@@ -29,7 +29,7 @@ pub struct Tried<'w> {
 
 impl<'w> Tried<'w> {
     /// Builds it, and asks about the promises.
-    pub fn new(workspace: &'w Workspace, tiers: &'w Tiers) -> Result<Self> {
+    pub fn new(workspace: &'w Workspace, tiers: &'w Tiers, scenarios: &[Scenario]) -> Result<Self> {
         let status = kill::status(&mut simulator(workspace.root(), None, true));
         if !status.or_environment(|| "cannot run cargo".into())?.success() {
             return Err(unexpected("the simulator could not be built"));
@@ -43,9 +43,8 @@ impl<'w> Tried<'w> {
         if promises.is_empty() {
             return Err(unexpected("the simulator says nothing about the HAL's promises"));
         }
-        let scenarios = Scenario::all(workspace)?;
         let ids = ask("--rows")?;
-        let rows = ids.lines().filter_map(row).map(|id| (tier_of(&id, &scenarios), id)).collect();
+        let rows = ids.lines().filter_map(row).map(|id| (tier_of(&id, scenarios), id)).collect();
         Ok(Tried { workspace, tiers, machines: Machine::all(workspace)?, promises, rows })
     }
 }

@@ -38,16 +38,15 @@ pub struct Tier {
 
 impl Tiers {
     /// Reads them, and holds them against the scenarios and the skeleton's modules.
-    pub fn read(workspace: &Workspace) -> Result<Self> {
+    pub fn read(workspace: &Workspace, scenarios: &[Scenario]) -> Result<Self> {
         let shown = Path::new(FILE);
         let text = data::text(&workspace.root().join(FILE), shown)?;
         let tiers: Tiers = data::parse(&text, shown)?;
-        let scenarios = Scenario::all(workspace)?;
         let there = |module: &str| {
             let folder = workspace.root().join(SKELETON);
             folder.join(format!("{module}.rs")).is_file() || folder.join(module).is_dir()
         };
-        tiers.check(&scenarios, there, &text, shown)?;
+        tiers.check(scenarios, there, &text, shown)?;
         Ok(tiers)
     }
 

@@ -23,10 +23,11 @@ pub type Parts = BTreeMap<&'static str, String>;
 
 /// What the data says now; the order, its bounds and the keys are the kernel's to say.
 pub fn parts(workspace: &Workspace, machines: &[Machine], scenarios: &[Scenario]) -> Result<Parts> {
+    let tiers = Tiers::read(workspace, scenarios)?;
     Ok(BTreeMap::from([
         ("machines", machine_table(machines)),
-        ("support", support_table(workspace, machines)?),
-        ("tiers", tier_table(workspace, scenarios)?),
+        ("support", support_table(&tiers, machines)),
+        ("tiers", tier_table(&tiers, scenarios)),
         ("scenarios", scenario_table(scenarios)),
         ("rows", row_table(machines, scenarios)),
         ("order", explain::part(workspace, "order")?),
@@ -59,8 +60,7 @@ fn machine_table(machines: &[Machine]) -> String {
 }
 
 /// How far each port has come, as its file claims and `conformance` checks, and what it lacks.
-fn support_table(workspace: &Workspace, machines: &[Machine]) -> Result<String> {
-    let tiers = Tiers::read(workspace)?;
+fn support_table(tiers: &Tiers, machines: &[Machine]) -> String {
     let mut lines = vec![
         "| port | tier | that is, beside what lies below | lacks |".to_owned(),
         "|---|---|---|---|".to_owned(),
@@ -80,12 +80,11 @@ fn support_table(workspace: &Workspace, machines: &[Machine]) -> Result<String> 
         "| `sim` | {most} | {} | it is no machine: page tables, real stacks and the jump itself are not simulated |",
         tiers.title(most)
     ));
-    Ok(lines.join("\n"))
+    lines.join("\n")
 }
 
 /// What each tier is about.
-fn tier_table(workspace: &Workspace, scenarios: &[Scenario]) -> Result<String> {
-    let tiers = Tiers::read(workspace)?;
+fn tier_table(tiers: &Tiers, scenarios: &[Scenario]) -> String {
     let mut lines = vec![
         "| tier | a port | needs | modules | promises of the HAL | scenarios |".to_owned(),
         "|---|---|---|---|---|---|".to_owned(),
@@ -109,7 +108,7 @@ fn tier_table(workspace: &Workspace, scenarios: &[Scenario]) -> Result<String> {
             quoted(others.collect()),
         ));
     }
-    Ok(lines.join("\n"))
+    lines.join("\n")
 }
 
 fn scenario_table(scenarios: &[Scenario]) -> String {

@@ -3,6 +3,7 @@
 use crash_record::event::Stream;
 
 use super::{Check, Facts, Verdict, stream};
+use crate::events::Event;
 use crate::machine::Capability;
 
 type Judge = fn(&'static str, &Facts) -> Check;
@@ -36,16 +37,16 @@ pub struct Looked {
     pub found: String,
 }
 
-/// What the kernel says of each promise, in its order.
-pub fn looked(facts: &Facts) -> Vec<Looked> {
-    let events = facts.evidence.log.all(Stream::Boot, "check");
-    let read = |event: &crate::events::Event| Looked {
+/// What the kernel says of each promise among its events, in its order.
+pub fn looked<'e>(events: impl IntoIterator<Item = &'e Event>) -> Vec<Looked> {
+    let checks = |event: &&Event| event.stream == Stream::Boot && event.kind == "check";
+    let read = |event: &Event| Looked {
         name: event.text("name").to_owned(),
         held: event.text("outcome") == "held",
         unsupported: event.text("outcome") == "unsupported",
         found: event.text("found").to_owned(),
     };
-    events.map(read).collect()
+    events.into_iter().filter(checks).map(read).collect()
 }
 
 /// The promises that the scenario names were looked at, all of them and no others, and are kept, or about something
@@ -56,7 +57,7 @@ pub fn contract(name: &'static str, facts: &Facts) -> Check {
         return Check::none(name, "the scenario is about a panic");
     }
     let expected = format!("{} promises kept, or about what the machine lacks", wanted.len());
-    let looked = looked(facts);
+    let looked = looked(&facts.evidence.log.events);
     if looked.is_empty() {
         return facts.missing(name, &expected);
     }
