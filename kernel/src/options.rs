@@ -9,7 +9,7 @@
 //! | `run.end` | `boot` | no | turns the machine off as soon as this line is read: what a run takes at least |
 //! | `test.panic` | see [`Trigger`] | `rust` | how the panic comes about |
 //! | `test.cpu` | 0 to 15 | 0 | on which CPU |
-//! | `test.delay` | ms, 0 to 60000 | 20 | after how much load |
+//! | `test.delay` | ms, 0 to 60000 | 10 | after how much load |
 //! | `test.spin` | 0 to 15 | none | this CPU spins with interrupts off for ever |
 //! | `test.nmi` | `CPU:WHAT`, see [`NmiHandler`] | none | this CPU is inside an NMI handler when the panic comes |
 //! | `test.notifier` | `CLASS:FAULT` | none | adds a notifier that goes wrong; may be given 4 times |
@@ -237,7 +237,7 @@ impl Default for Options {
             end_at_boot: false,
             trigger: Trigger::Rust,
             cpu: 0,
-            delay_ms: 20,
+            delay_ms: 10,
             spin: None,
             faults: [None; MAX_FAULTS],
             nmi: None,
@@ -524,7 +524,7 @@ mod tests {
             ]
         );
         assert_eq!(options.trigger, Trigger::Null);
-        assert_eq!(options.delay_ms, 20);
+        assert_eq!(options.delay_ms, 10);
     }
 
     proptest::proptest! {

@@ -223,6 +223,9 @@ pub struct SuiteRows {
     /// One pair of values with each number of CPUs, also with the machine's own: for runs that take seconds.
     #[serde(default)]
     pub sample: bool,
+    /// Of the usual numbers of CPUs only these, in a sample, for runs that take many seconds; empty: all of them.
+    #[serde(default)]
+    pub cpus: Vec<u32>,
     /// Also on these accelerators, with one CPU and with the machine's own number.
     #[serde(default)]
     pub accels: Vec<String>,

@@ -74,7 +74,7 @@ ppc_workload_round:
     mtmsrd  %r25, 1
 
     addi    %r26, %r26, 1
-    andi.   %r4, %r26, 2047
+    andi.   %r4, %r26, 63
     bne     ppc_workload_round
     ld      %r4, 32(%r27)
     li      %r5, 1

@@ -3,7 +3,7 @@
 //! Every scenario on every machine: with the machine's own number of CPUs and every value of both
 //! axes; with each other number of CPUs and one pair of values, another one for each scenario, so
 //! that all pairs are met; and, where the scenario says so, on the other firmwares and accelerators. A
-//! scenario that is a sample has one pair of values with every number of CPUs.
+//! scenario that is a sample has one pair of values with every number of CPUs, or with those that it names.
 //! `--full` runs the whole product instead. A scenario that must fail has one row on each machine.
 
 use anyhow::Result;
@@ -119,6 +119,10 @@ impl Matrix {
             ..RunArgs::default()
         };
         for (column, &cpus) in machine.suite.cpus.iter().enumerate() {
+            let some = &scenario.suite.cpus;
+            if !full && !some.is_empty() && !some.contains(&cpus) {
+                continue;
+            }
             let all = full || (cpus == machine.cpus.default && !scenario.suite.sample && !part);
             let one = pairs[(number + column) % pairs.len()];
             for &pair in if all { pairs.as_slice() } else { std::slice::from_ref(&one) } {

@@ -21,7 +21,7 @@ use crate::verdict::cpus;
 
 /// How long the guest runs between the two looks. Promised is 10 ms; the margin is for an emulator
 /// that did not get a core at once.
-const BETWEEN: Duration = Duration::from_millis(40);
+const BETWEEN: Duration = Duration::from_millis(20);
 
 /// How often the guest runs on for [`BETWEEN`] until its parked CPUs have reached the park loop, at
 /// the most. One that does not get there is red.

@@ -152,6 +152,9 @@ impl Scenario {
         if let Some(row) = twice(&self.rows) {
             return mistake("rows", None, format!("{row} stands there twice"));
         }
+        if let Some(count) = twice(&self.suite.cpus) {
+            return mistake("cpus", None, format!("{count} stands there twice"));
+        }
         if let Some(odd) =
             self.suite.accels.iter().find(|name| !self.accels.is_empty() && !self.accels.contains(name))
         {
@@ -213,6 +216,13 @@ impl Scenario {
         if let Some(odd) = self.firmwares.iter().find(|name| !firmwares.is_empty() && !known(name)) {
             let message = format!("no machine of this scenario has a firmware `{odd}`");
             return Err(data::mistake_in(text, shown, "firmwares", Some(odd), &message));
+        }
+        // One that names none of a machine's columns would have no row there, and nobody would notice.
+        let columns = machines.iter().map(|machine| &machine.suite.cpus).filter(|cpus| !cpus.is_empty());
+        let some = &self.suite.cpus;
+        if !some.is_empty() && columns.into_iter().any(|cpus| !cpus.iter().any(|count| some.contains(count))) {
+            let message = "a machine of this scenario has no column with one of these numbers";
+            return Err(data::mistake(text, shown, "cpus", message));
         }
         for &kexec in &self.kexec {
             let ending = self.expect.resolve(kexec).ending.unwrap_or_default();
