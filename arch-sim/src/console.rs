@@ -2,9 +2,9 @@
 
 use hal::console::EmergencyConsole;
 
-use crate::faults::Call;
+use crate::faults::{Call, Lie};
 use crate::oracle::Act;
-use crate::platform::{Sim, call};
+use crate::platform::{Sim, call, lies};
 use crate::scheduler;
 use crate::world::{World, with};
 
@@ -37,10 +37,14 @@ impl EmergencyConsole for Sim {
         });
         match call(Call::Console) {
             Some(_) => 0,
+            None if lies(Lie::Written) => bytes.len().saturating_sub(1),
             None => bytes.len(),
         }
     }
     fn read(&self) -> Option<u8> {
+        if lies(Lie::Read) {
+            with(|world| world.shown += 3_600_000_000_000);
+        }
         None
     }
 }

@@ -87,6 +87,37 @@ pub struct Injection {
     pub what: What,
 }
 
+/// What a machine does not tell the truth about, for a whole run: for tests of the checks in `hal::contract`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Lie {
+    /// Its name is longer than a record has room for.
+    Name,
+    /// Every CPU says that it is CPU 1.
+    Number,
+    /// CPU 2 says so every other time that it is asked.
+    NumberOfOne,
+    /// The console says that it took less than it did.
+    Written,
+    /// The console waits for a byte to read.
+    Read,
+    /// The reason for an absence is not a line.
+    Reason,
+    /// The registers that it captures are an interrupt handler's.
+    Capture,
+    /// Interrupts stay on when they are masked.
+    Mask,
+    /// The stop IPI is said to be non-maskable.
+    Ipi,
+    /// The NMI is said to nest in its own handler.
+    Nesting,
+    /// The NMI is said to be non-maskable, and is a maskable message.
+    Nmi,
+    /// A timer that was taken back comes all the same.
+    TakenBack,
+    /// A parked CPU takes interrupts.
+    Park,
+}
+
 /// The most injections in a run.
 pub const MAX_INJECTIONS: usize = 3;
 
@@ -125,6 +156,8 @@ pub struct Faults {
     pub reboot_only_on: u8,
     /// The clock stands still from the n-th reading on; 0: it does not.
     pub clock_stops: u16,
+    /// What it lies about.
+    pub lie: Option<Lie>,
     /// Single calls that go wrong.
     pub injections: [Option<Injection>; MAX_INJECTIONS],
 }
@@ -148,6 +181,7 @@ impl Faults {
         power_fails: false,
         reboot_only_on: 0,
         clock_stops: 0,
+        lie: None,
         injections: [None; MAX_INJECTIONS],
     };
 

@@ -4,9 +4,9 @@ use hal::CpuId;
 use hal::ipi::Ipi;
 use hal::nmi::{SignalError, Strength};
 
-use crate::faults::{Call, What};
+use crate::faults::{Call, Lie, What};
 use crate::oracle::Act;
-use crate::platform::{Sim, call};
+use crate::platform::{Sim, call, lies};
 use crate::scheduler;
 use crate::world::with;
 
@@ -21,7 +21,7 @@ impl Ipi for Sim {
                 with(|world| world.cpus[target.index() % crate::MAX_CPUS].ipi_pending = true);
             }
         }
-        Ok(Strength::Maskable)
+        Ok(if lies(Lie::Ipi) { Strength::NonMaskable } else { Strength::Maskable })
     }
     fn send_nudge(&self, _: CpuId) -> Result<Strength, SignalError> {
         Ok(Strength::Maskable)

@@ -4,7 +4,7 @@
 use hal::CpuId;
 use hal::nmi::{Nmi, SignalError, Strength};
 
-use crate::faults::{Call, Faults, What};
+use crate::faults::{Call, Faults, Lie, What};
 use crate::oracle::Act;
 use crate::platform::{Sim, call, faults};
 use crate::scheduler;
@@ -28,7 +28,11 @@ impl Nmi for Sim {
                 });
             }
         }
-        Ok(if faults().maskable_nmi { Strength::Maskable } else { Strength::NonMaskable })
+        Ok(match faults() {
+            Faults { lie: Some(Lie::Nesting), .. } => Strength::NonMaskableNesting,
+            Faults { maskable_nmi: true, lie: None, .. } => Strength::Maskable,
+            _ => Strength::NonMaskable,
+        })
     }
     fn unblock(&self) {
         with(|world| world.me().nmi_blocked = false);

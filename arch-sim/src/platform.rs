@@ -3,7 +3,7 @@
 use hal::registers::Snapshot;
 use hal::{Platform, Unsupported};
 
-use crate::faults::{Call, Faults, What};
+use crate::faults::{Call, Faults, Lie, What};
 use crate::registers::{Regs, snapshot};
 use crate::world::with;
 use crate::{scheduler, trap};
@@ -17,6 +17,11 @@ pub static SIM: Sim = Sim;
 /// What is wrong with this machine.
 pub(crate) fn faults() -> Faults {
     with(|world| world.scenario.faults).unwrap_or_default()
+}
+
+/// Whether this machine lies about that.
+pub(crate) fn lies(about: Lie) -> bool {
+    faults().lie == Some(about)
 }
 
 /// A call is made: what goes wrong in it that its caller has to answer for. What hangs or faults does
@@ -43,10 +48,13 @@ impl Platform for Sim {
     type Store = Sim;
 
     fn name(&self) -> &'static str {
-        "sim"
+        if lies(Lie::Name) { "simulated machine" } else { "sim" }
     }
     fn capture(&self) -> Snapshot<Regs> {
-        let snapshot = snapshot();
+        let mut snapshot = snapshot();
+        if lies(Lie::Capture) {
+            snapshot.interrupted = Some((1, 1));
+        }
         with(|world| world.oracle.witness(world.current, snapshot.registers.number()));
         snapshot
     }
@@ -63,6 +71,9 @@ impl Platform for Sim {
         unless(faults().no_timer || faults().no_nmi, "the scenario has no timer")
     }
     fn firmware(&self) -> Result<&Sim, Unsupported> {
+        if lies(Lie::Reason) {
+            return Err(Unsupported::new("the scenario\nhas no firmware"));
+        }
         unless(faults().no_firmware, "the scenario has no firmware")
     }
     fn store(&self) -> Result<&Sim, Unsupported> {

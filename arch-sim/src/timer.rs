@@ -3,8 +3,8 @@
 use hal::nmi::{SignalError, Strength};
 use hal::timer::DeadlineTimer;
 
-use crate::faults::{Call, What};
-use crate::platform::{Sim, call};
+use crate::faults::{Call, Lie, What};
+use crate::platform::{Sim, call, lies};
 use crate::scheduler;
 use crate::world::with;
 
@@ -32,7 +32,9 @@ impl DeadlineTimer for Sim {
         set(after_ns);
     }
     fn disarm(&self) {
-        with(|world| world.me().timer = None);
+        if !lies(Lie::TakenBack) {
+            with(|world| world.me().timer = None);
+        }
         scheduler::hal_call(false);
     }
 }
