@@ -9,6 +9,7 @@ pub mod metal;
 pub mod named;
 pub mod sim;
 
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -111,6 +112,7 @@ pub fn command(workspace: &Workspace, args: &MutantArgs) -> Result<()> {
         }
         return Ok(());
     }
+    let _alone = alone(workspace)?;
     let used = |machine: &&Machine| rows.iter().any(|row| row.machine().name == machine.name);
     setup::ensure_all(&machines.iter().filter(used).collect::<Vec<_>>())?;
     let mut bad = sim::try_all(workspace, &simulated, if args.seeds { 10 } else { 1 })?;
@@ -120,6 +122,20 @@ pub fn command(workspace: &Workspace, args: &MutantArgs) -> Result<()> {
     let good = all - bad.len();
     say!("\n{}: {good} of {all} mutants went red as named", paint(BOLD, "Result"));
     if bad.is_empty() { Ok(()) } else { Err(unexpected(format!("these did not: {}", bad.join(", ")))) }
+}
+
+/// The scratch trees belong to one process at a time: another one would build what this one has patched. Released when
+/// dropped, and by the system when the process is gone.
+fn alone(workspace: &Workspace) -> Result<File> {
+    let path = workspace.root().join("target/mutants.lock");
+    let cannot = || format!("cannot lock {}", path.display());
+    std::fs::create_dir_all(workspace.root().join("target")).or_environment(cannot)?;
+    let file = File::create(&path).or_environment(cannot)?;
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        say!("waiting for the mutants that another process tries in this tree");
+    }
+    file.lock().or_environment(cannot)?;
+    Ok(file)
 }
 
 /// Says what came of a mutant, and adds to `bad` one that was not noticed. Only a broken environment stops everything.
