@@ -16,7 +16,7 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
@@ -97,10 +97,12 @@ fn with_script(
         .filter(|case| !case.summary.is_empty())
         .map(|case| (case.scenario.as_str(), case.summary.as_str()))
         .collect();
+    let shown = shown(cases);
     let ran = cases.iter().filter(|case| matches!(case.outcome, Outcome::Passed | Outcome::Failed));
     let coverage = named.coverage(ran.map(|case| (case.machine.as_str(), case.scenario.as_str())));
     let index = json!({
-        "cases": cases.iter().map(row).collect::<Vec<_>>(),
+        "cases": shown.iter().copied().map(row).collect::<Vec<_>>(),
+        "left_out": cases.len() - shown.len(),
         "summaries": summaries,
         "pack": PACK,
         "mutants": coverage,
@@ -110,8 +112,8 @@ fn with_script(
         "compared": earlier.map(|earlier| &earlier.shown),
     });
     let mut packs = String::new();
-    for (number, some) in cases.chunks(PACK).enumerate() {
-        let whole = some.iter().map(details).collect::<Result<Vec<_>>>()?;
+    for (number, some) in shown.chunks(PACK).enumerate() {
+        let whole = some.iter().copied().map(details).collect::<Result<Vec<_>>>()?;
         let packed = base64(&gzip(&serde_json::to_vec(&whole)?)?);
         packs.push_str(&format!(
             "<script type=\"application/gzip+base64\" id=\"pack-{number}\">{packed}</script>\n"
@@ -120,6 +122,15 @@ fn with_script(
     // `<` is the only character that could end a script element, and within JSON it is only in strings.
     let index = index.to_string().replace('<', "\\u003c");
     Ok(filled(&[("style", STYLE), ("index", &index), ("details", &packs), ("script", script)]))
+}
+
+/// The cases that the page has. A row that was repeated and went well each time has its first run there: twenty rounds of all
+/// rows are more than a browser takes. A row that failed once has all its runs.
+fn shown(cases: &[Case]) -> Vec<&Case> {
+    let row = |case: &Case| case.id.split('#').next().unwrap_or_default().to_owned();
+    let failed: BTreeSet<String> =
+        cases.iter().filter(|case| case.outcome == Outcome::Failed).map(row).collect();
+    cases.iter().filter(|case| !case.id.contains('#') || failed.contains(&row(case))).collect()
 }
 
 /// The shell with its places filled, each once, in their order: what is filled in is not looked at again.

@@ -135,6 +135,9 @@ function overview(query) {
   const page = [
     el("h1", {}, "Mayday report"),
     index.warnings.map((warning) => el("p", { class: "warning", role: "alert" }, warning)),
+    index.left_out > 0
+      ? el("p", {}, `${index.left_out} more runs went well like the first one of their row; cases.jsonl has them.`)
+      : null,
     comparison(),
     el(
       "form",

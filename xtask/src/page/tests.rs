@@ -29,6 +29,23 @@ fn text_of_a_guest_does_not_end_a_script() {
 }
 
 #[test]
+fn of_rows_that_always_go_well_one_run_is_shown() {
+    let mut many = cases();
+    let (good, bad) = (Outcome::Passed, Outcome::Failed);
+    let like = |outcome, id: &str| {
+        let case = cases().into_iter().find(|case| case.outcome == outcome).unwrap();
+        Case { id: id.into(), ..case }
+    };
+    many.extend([like(good, "well"), like(good, "well#2"), like(good, "well#3")]);
+    many.extend([like(good, "odd"), like(bad, "odd#2"), like(good, "odd#3")]);
+    let ids: Vec<_> = shown(&many).iter().skip(cases().len()).map(|case| case.id.as_str()).collect();
+    assert_eq!(ids, ["well", "odd", "odd#2", "odd#3"]);
+    let page = page(&many, &[], None, &named()).unwrap();
+    assert!(page.contains("\"left_out\":2"));
+    assert_eq!(junit::of(&many).unwrap().matches("<testcase ").count(), many.len());
+}
+
+#[test]
 fn junit_has_every_case_with_its_outcome() {
     let text = junit::of(&cases()).unwrap();
     assert_eq!(text.matches("<testcase ").count(), 7);

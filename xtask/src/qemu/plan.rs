@@ -184,6 +184,9 @@ impl Plan {
         if let Some(append) = &self.append {
             line.push_str(&format!(" --append {}", shell_quoted(append)));
         }
+        if let Some(seconds) = self.timeout {
+            line.push_str(&format!(" --timeout {seconds}"));
+        }
         line
     }
 

@@ -220,7 +220,8 @@ impl Scenario {
         // One that names none of a machine's columns would have no row there, and nobody would notice.
         let columns = machines.iter().map(|machine| &machine.suite.cpus).filter(|cpus| !cpus.is_empty());
         let some = &self.suite.cpus;
-        if !some.is_empty() && columns.into_iter().any(|cpus| !cpus.iter().any(|count| some.contains(count))) {
+        if !some.is_empty() && columns.into_iter().any(|cpus| !cpus.iter().any(|count| some.contains(count)))
+        {
             let message = "a machine of this scenario has no column with one of these numbers";
             return Err(data::mistake(text, shown, "cpus", message));
         }
