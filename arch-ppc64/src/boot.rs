@@ -89,6 +89,7 @@ extern "C" fn ppc_boot(first: u64, _second: u64, firmware: u64, base: u64, stran
     if !machine.radix {
         console::stop_with("this CPU has no radix translation (POWER9 or later is needed)");
     }
+    cpu::set_decrementer_bits(machine.decrementer_bits);
     cpu::defer_decrementer();
     // SAFETY: translation is off, firmware was called for the last time, the area is installed.
     unsafe { trap::install_vectors() };

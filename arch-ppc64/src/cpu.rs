@@ -28,11 +28,18 @@ impl Msr {
     pub const TRANSLATED: Msr = Msr::REAL.union(Msr::IR).union(Msr::DR);
 }
 
+/// The longest that a decrementer of so many bits can be put off, in ticks: one bit is its sign (Power ISA 3.0B, Book III,
+/// "Decrementer").
+const fn longest(bits: u32) -> u64 {
+    u64::MAX >> 1 >> (64 - bits)
+}
+
 #[cfg(mayday_metal)]
 mod metal {
-    use super::Msr;
+    use super::{Msr, longest};
     use crate::{Port, asm, percpu};
     use core::arch::asm;
+    use core::sync::atomic::{AtomicU64, Ordering};
     use hal::CpuId;
     use hal::cpu::Cpu;
 
@@ -84,10 +91,20 @@ mod metal {
         set_interrupt_bits(Msr::EE | Msr::RI);
     }
 
-    /// Puts the decrementer off for as long as its 32 bits go (4 s at 512 MHz): nothing here uses it.
+    /// What the decrementer is put off by.
+    static LONGEST: AtomicU64 = AtomicU64::new(longest(32));
+
+    /// Says how many bits the decrementer has (`ibm,dec-bits`).
+    pub fn set_decrementer_bits(bits: u32) {
+        LONGEST.store(longest(bits), Ordering::Relaxed);
+    }
+
+    /// Puts the decrementer off for as long as it goes: 4 s at 512 MHz with 32 bits, years with 56. Nothing here uses it, and
+    /// a system reset that comes right behind its interrupt finds a trap entry, with whose context nothing goes on.
     pub fn defer_decrementer() {
+        let longest = LONGEST.load(Ordering::Relaxed);
         // SAFETY: writes a timer register.
-        unsafe { asm!("mtdec {}", in(reg) 0x7fff_ffff_u64, options(nostack, preserves_flags)) };
+        unsafe { asm!("mtdec {}", in(reg) longest, options(nostack, preserves_flags)) };
     }
 
     /// Makes what was just written at `[start, end)` visible to instruction fetch (Power ISA, Book II,
@@ -112,11 +129,19 @@ mod metal {
 }
 
 #[cfg(mayday_metal)]
-pub use metal::{defer_decrementer, interrupts_enabled, msr, synchronize_instructions, unmask_interrupts};
+pub use metal::{
+    defer_decrementer, interrupts_enabled, msr, set_decrementer_bits, synchronize_instructions,
+    unmask_interrupts,
+};
 
 #[cfg(test)]
 mod tests {
-    use super::Msr;
+    use super::{Msr, longest};
+
+    #[test]
+    fn the_decrementers_sign_is_left_alone() {
+        assert_eq!((longest(32), longest(56), longest(64)), (0x7fff_ffff, (1 << 55) - 1, u64::MAX >> 1));
+    }
 
     #[test]
     fn machine_state_words() {

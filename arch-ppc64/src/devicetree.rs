@@ -33,6 +33,8 @@ pub struct Machine {
     pub cpus_ignored: usize,
     /// Ticks of the timebase per second.
     pub timebase_frequency: u64,
+    /// Bits of the decrementer: 32, unless the tree says more (`ibm,dec-bits`).
+    pub decrementer_bits: u32,
     /// Whether the CPUs have radix translation.
     pub radix: bool,
     /// Unit address of the console, if there is one.
@@ -124,6 +126,7 @@ impl Machine {
             cpu_count: 0,
             cpus_ignored: 0,
             timebase_frequency: crate::clock::ESTIMATED_FREQUENCY,
+            decrementer_bits: 32,
             radix: false,
             console_unit: None,
             console_source: None,
@@ -185,6 +188,8 @@ impl Machine {
                 .or_else(|| number(&first, "timebase-frequency"))
                 .filter(|frequency| *frequency != 0);
             self.timebase_frequency = frequency.unwrap_or(self.timebase_frequency);
+            let bits = number(&first, "ibm,dec-bits").and_then(|bits| u32::try_from(bits).ok());
+            self.decrementer_bits = bits.filter(|bits| (32..=64).contains(bits)).unwrap_or(32);
         }
     }
 
@@ -401,6 +406,7 @@ mod tests {
             writer.property(b"device_type", b"cpu\0");
             writer.property(b"ibm,ppc-interrupt-server#s", &cell(number * 8));
             writer.property(b"timebase-frequency", &cell(512_000_000));
+            writer.property(b"ibm,dec-bits", &cell(56));
             writer.property(b"ibm,processor-radix-AP-encodings", &cell(12));
             writer.end_node();
         }
@@ -435,7 +441,7 @@ mod tests {
         assert_eq!(machine.cpus_ignored, 0);
         assert_eq!(machine.memory_bytes(), 0x2000_0000);
         assert!(machine.radix);
-        assert_eq!(machine.timebase_frequency, 512_000_000);
+        assert_eq!((machine.timebase_frequency, machine.decrementer_bits), (512_000_000, 56));
         assert_eq!((machine.console_unit, machine.console_source), (Some(0x7100_0000), Some(0x1101)));
         assert_eq!(machine.initrd, Some((0x90_0000, 0xa0_0000)));
         assert_eq!((machine.rtas.entry, machine.rtas.start_cpu), (0x123_0000, Some(0x2006)));
