@@ -91,7 +91,7 @@ pub struct ConformanceArgs {
     /// does not reach)
     #[arg(long, value_name = "T")]
     pub tier: Option<u8>,
-    /// Virtual CPUs that may be busy at once (default: four for each CPU of this host)
+    /// Virtual CPUs that may be busy at once (default: twelve for each CPU of this host)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
 }
@@ -177,7 +177,7 @@ pub struct MatrixArgs {
     /// Only the rows that match
     #[arg(long, value_name = "EXPR")]
     pub filter: Option<String>,
-    /// Virtual CPUs that may be busy at once (default: four for each CPU of this host)
+    /// Virtual CPUs that may be busy at once (default: twelve for each CPU of this host)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
     /// Only the I-th of N parts; a row is always in the same one
@@ -214,7 +214,7 @@ pub struct TestArgs {
     /// Only what has this text in its name, as --list shows it, or matches as in `matrix`
     #[arg(long, value_name = "EXPR")]
     pub filter: Option<String>,
-    /// Virtual CPUs that may be busy at once (default: four for each CPU of this host)
+    /// Virtual CPUs that may be busy at once (default: twelve for each CPU of this host)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
     /// Every scenario with every value of every axis, which takes much longer

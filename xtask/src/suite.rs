@@ -14,7 +14,7 @@ use crate::error::usage;
 use crate::machine::Machine;
 use crate::matrix::filter::{Filter, Subject};
 use crate::matrix::rows::Matrix;
-use crate::matrix::runner::{Tally, Task, conclude, heading, run_all};
+use crate::matrix::runner::{Pace, Tally, Task, conclude, heading, run_all};
 use crate::mutants::named::Named;
 use crate::page::Writing;
 use crate::qemu::Unobserved;
@@ -33,7 +33,7 @@ const PAGE: &str = "report-page";
 /// `cargo xtask test`
 pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     let started = Instant::now();
-    let filter = args.filter.as_deref().map(Filter::parse).transpose()?;
+    let filter = args.filter.as_deref().map(|text| Filter::read(workspace, text)).transpose()?;
     let wanted = |name: &str| {
         let subject = Subject { name: name.to_owned(), ..Subject::default() };
         filter.as_ref().is_none_or(|filter| filter.matches(&subject))
@@ -109,7 +109,7 @@ pub fn command(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         run::run(workspace, task.plan, &kernels[&task.plan.machine.name], false, &mut Unobserved)
     };
     let mut cases = Vec::new();
-    run_all(&tasks, args.jobs, &run, &mut tally, |task, result| {
+    run_all(&tasks, &Pace::once(args.jobs), &run, &mut tally, |task, result| {
         let case = task.case(result);
         cases.extend(args.json.is_some().then(|| case.clone()));
         report.add(case)

@@ -10,7 +10,7 @@ use crate::cases::{Case, Outcome};
 use crate::cli::RunArgs;
 use crate::error::{Exit, class_of, one_line};
 use crate::machine::Machine;
-use crate::matrix::runner::{Tally, Task, run_all};
+use crate::matrix::runner::{Pace, Tally, Task, run_all};
 use crate::qemu::Unobserved;
 use crate::qemu::plan::{Plan, Planned};
 use crate::scenario::{Column, Scenario};
@@ -194,7 +194,7 @@ impl Port for Tried<'_> {
         let tasks: Vec<_> = plans.iter().map(Task::of).collect();
         let mut cases = Vec::new();
         let go = |task: &Task| run::run(self.workspace, task.plan, kernel, false, &mut Unobserved);
-        let ran = run_all(&tasks, self.jobs, &go, &mut Tally::default(), |task, result| {
+        let ran = run_all(&tasks, &Pace::once(self.jobs), &go, &mut Tally::default(), |task, result| {
             cases.push((task.case(result), task.plan.scenario.contract.clone()));
             Ok(())
         });

@@ -6,9 +6,15 @@
 //!
 //! A word is a part of the name. `!` binds closest, then `&`, then `|`.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::error::usage;
+use crate::machine::Machine;
+use crate::scenario::{Kexec, Scenario, Stop, value_name};
+use crate::workspace::Workspace;
 
 /// What can be asked for by its value.
 pub const AXES: [&str; 7] = ["arch", "scenario", "kexec", "stop", "cpus", "accel", "firmware"];
@@ -62,6 +68,35 @@ impl Filter {
         })
     }
 
+    /// Reads it, and refuses values that no row has: one that is mistyped would select nothing, and nothing is green.
+    pub fn read(workspace: &Workspace, text: &str) -> Result<Filter> {
+        let filter = Filter::parse(text)?;
+        let known = values(workspace)?;
+        match filter.unknown(&known) {
+            None => Ok(filter),
+            Some((axis, value)) => {
+                let known = known.iter().find(|(name, _)| *name == axis);
+                let known = known.map(|(_, values)| values.join(", ")).unwrap_or_default();
+                Err(usage(format!("--filter {text}: no row has {axis}={value}. There are: {known}")))
+            }
+        }
+    }
+
+    /// A value that is not among those of its axis.
+    fn unknown<'f>(&'f self, known: &[(&str, Vec<String>)]) -> Option<(&'static str, &'f str)> {
+        match self {
+            Filter::Or(one, other) | Filter::And(one, other) => {
+                one.unknown(known).or_else(|| other.unknown(known))
+            }
+            Filter::Not(filter) => filter.unknown(known),
+            Filter::Word(_) => None,
+            Filter::Axis(axis, values) => {
+                let (_, there) = known.iter().find(|(name, _)| name == axis)?;
+                values.iter().find(|value| !there.contains(value)).map(|value| (*axis, value.as_str()))
+            }
+        }
+    }
+
     /// True unless it certainly does not match.
     pub fn matches(&self, subject: &Subject) -> bool {
         self.matched(subject) != Match::No
@@ -86,6 +121,29 @@ impl Filter {
             Filter::Word(_) => Match::No,
         }
     }
+}
+
+/// The values that rows can have on each axis.
+fn values(workspace: &Workspace) -> Result<Vec<(&'static str, Vec<String>)>> {
+    let machines = Machine::all(workspace)?;
+    let scenarios = Scenario::all(workspace)?.into_iter().chain(Scenario::negative(workspace)?);
+    let columns = machines.iter().flat_map(|machine| machine.suite.cpus.iter().copied().chain([1]));
+    let columns: BTreeSet<u32> = columns.chain(machines.iter().map(|machine| machine.cpus.default)).collect();
+    let choices = |of: fn(&Machine) -> Vec<String>| {
+        machines.iter().flat_map(of).collect::<BTreeSet<_>>().into_iter().collect()
+    };
+    Ok(vec![
+        ("arch", choices(|machine| vec![machine.name.clone()])),
+        ("scenario", scenarios.map(|scenario| scenario.name).collect()),
+        ("kexec", Kexec::value_variants().iter().copied().map(value_name).collect()),
+        ("stop", [Stop::Deferred, Stop::IpiNmi, Stop::Nmi].map(value_name).to_vec()),
+        ("cpus", columns.iter().map(u32::to_string).collect()),
+        ("accel", choices(|machine| machine.qemu.accel.iter().map(|accel| accel.name.clone()).collect())),
+        (
+            "firmware",
+            choices(|machine| machine.qemu.firmware.iter().map(|firmware| firmware.name.clone()).collect()),
+        ),
+    ])
 }
 
 struct Mistake {
@@ -217,6 +275,19 @@ mod tests {
         for no in ["odd", "scenario=odd", "!late", "!arch=m", "/late/kexec-off"] {
             assert!(!Filter::parse(no).unwrap().matches(&subject(true)), "{no}");
         }
+    }
+
+    #[test]
+    fn a_value_that_no_row_has_is_refused() {
+        let workspace = Workspace::at(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        let texts = ["kexec=post & stop=nmi | accel=icount,kvm", "cpus=1,2,8 & !firmware=slof", "word"];
+        for good in texts {
+            Filter::read(&workspace, good).unwrap();
+        }
+        let texts =
+            ["cpus=3", "default & !kexec=posst", "(stop=nmi,nmy)", "accel=kmv", "arch=x86", "firmware=x"];
+        let all = texts.iter().map(|text| one_line(&Filter::read(&workspace, text).unwrap_err()));
+        insta::assert_snapshot!(all.collect::<Vec<_>>().join("\n"));
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::{build, run, setup};
 use filter::Filter;
 use floor::Floors;
 use rows::Matrix;
-use runner::{Tally, Task, conclude, run_all};
+use runner::{Pace, Tally, Task, conclude, run_all};
 
 /// `cargo xtask matrix`
 pub fn command(workspace: &Workspace, args: &MatrixArgs) -> Result<()> {
@@ -84,7 +84,9 @@ pub fn command(workspace: &Workspace, args: &MatrixArgs) -> Result<()> {
             random.shuffle(&mut tasks);
         }
         let before = tally.failed.len();
-        run_all(&tasks, jobs, &run, &mut tally, |task, result| {
+        let among = seed.map(|seed| format!("the order of seed {seed}, round {round} of {}", args.repeat));
+        let pace = Pace { jobs, rounds: args.repeat - round, among };
+        run_all(&tasks, &pace, &run, &mut tally, |task, result| {
             let case = task.case(result);
             cases.extend(args.floor.then(|| case.clone()));
             report.add(case)
@@ -104,7 +106,7 @@ pub fn command(workspace: &Workspace, args: &MatrixArgs) -> Result<()> {
 
 /// `cargo xtask matrix --chaos`
 fn chaos(workspace: &Workspace, args: &MatrixArgs, seed: u64, count: u32) -> Result<()> {
-    let filter = args.filter.as_deref().map(Filter::parse).transpose()?;
+    let filter = args.filter.as_deref().map(|text| Filter::read(workspace, text)).transpose()?;
     let machines = match &args.arch {
         Some(name) => vec![Machine::load(workspace, name)?],
         None => Machine::all(workspace)?,
@@ -143,7 +145,7 @@ fn chaos(workspace: &Workspace, args: &MatrixArgs, seed: u64, count: u32) -> Res
         run::run(workspace, task.plan, &kernels[&task.plan.machine.name], false, &mut Unobserved)
     };
     let mut tally = Tally::default();
-    run_all(&tasks, args.jobs, &run, &mut tally, |task, result| report.add(task.case(result)))?;
+    run_all(&tasks, &Pace::once(args.jobs), &run, &mut tally, |task, result| report.add(task.case(result)))?;
     let (good, bad) = (tally.passed, tally.failed.len());
     let seconds = started.elapsed().as_secs();
     say!(
@@ -156,7 +158,7 @@ fn chaos(workspace: &Workspace, args: &MatrixArgs, seed: u64, count: u32) -> Res
 
 /// The rows that are asked for.
 fn select(workspace: &Workspace, args: &MatrixArgs) -> Result<Matrix> {
-    let filter = args.filter.as_deref().map(Filter::parse).transpose()?;
+    let filter = args.filter.as_deref().map(|text| Filter::read(workspace, text)).transpose()?;
     let mut matrix = Matrix::new(workspace, args.full)?;
     if let Some(arch) = &args.arch {
         matrix.only_on(&Machine::load(workspace, arch)?);

@@ -112,11 +112,28 @@ impl<'p> Task<'p> {
     }
 }
 
-/// Runs all of them in their order, prints each as it ends, and hands over what came of it. `jobs` are the virtual CPUs
-/// that may be busy at once.
+/// How many at once, and what comes after them.
+#[derive(Default)]
+pub struct Pace {
+    /// Virtual CPUs that may be busy at once, if not as many as usual.
+    pub jobs: Option<u32>,
+    /// How often all of them are run once more after this.
+    pub rounds: u32,
+    /// Which order this is, where it is one of many: what a run does may depend on those beside it.
+    pub among: Option<String>,
+}
+
+impl Pace {
+    /// All of them once.
+    pub fn once(jobs: Option<u32>) -> Self {
+        Pace { jobs, ..Pace::default() }
+    }
+}
+
+/// Runs all of them in their order, prints each as it ends, and hands over what came of it.
 pub fn run_all(
     tasks: &[Task],
-    jobs: Option<u32>,
+    pace: &Pace,
     run: &(dyn Fn(&Task) -> Result<RunResult> + Sync),
     tally: &mut Tally,
     mut each: impl FnMut(&Task, Result<RunResult, String>) -> Result<()>,
@@ -125,12 +142,12 @@ pub fn run_all(
         return Ok(());
     }
     let host = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let most = jobs.map_or(host * VCPUS_PER_CPU, |jobs| jobs as usize);
+    let most = pace.jobs.map_or(host * VCPUS_PER_CPU, |jobs| jobs as usize);
     heading(&format!("{} runs, at most {most} virtual CPUs at once", tasks.len()));
     let budget = Budget::new(most);
     let queue = Mutex::new(tasks.iter());
     let (sender, receiver) = channel();
-    let mut progress = Progress::new(tasks);
+    let mut progress = Progress::new(tasks, pace.rounds);
     let mut started = 0;
     let mut broken = None;
     std::thread::scope(|scope| {
@@ -162,6 +179,9 @@ pub fn run_all(
                             say!("    done to it: {}", task.done);
                         }
                         say!("{}", report::console_tail(&result, &task.again).trim_end());
+                        if let Some(among) = &pace.among {
+                            say!("    among: {among}");
+                        }
                         tally.failed.push(task.title.clone());
                     }
                     broken = broken.take().or(each(task, Ok(result)).err());
@@ -200,8 +220,8 @@ fn weight(plan: &Plan) -> u64 {
 }
 
 impl Progress {
-    fn new(tasks: &[Task]) -> Self {
-        let weight_all = tasks.iter().map(|task| weight(task.plan)).sum();
+    fn new(tasks: &[Task], rounds: u32) -> Self {
+        let weight_all = tasks.iter().map(|task| weight(task.plan)).sum::<u64>() * u64::from(rounds + 1);
         Progress { all: tasks.len(), done: 0, weight_all, weight_done: 0, started: Instant::now() }
     }
 

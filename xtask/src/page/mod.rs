@@ -97,7 +97,7 @@ fn with_script(
         .filter(|case| !case.summary.is_empty())
         .map(|case| (case.scenario.as_str(), case.summary.as_str()))
         .collect();
-    let shown = shown(cases);
+    let shown = shown(cases, MANY);
     let ran = cases.iter().filter(|case| matches!(case.outcome, Outcome::Passed | Outcome::Failed));
     let coverage = named.coverage(ran.map(|case| (case.machine.as_str(), case.scenario.as_str())));
     let index = json!({
@@ -124,13 +124,28 @@ fn with_script(
     Ok(filled(&[("style", STYLE), ("index", &index), ("details", &packs), ("script", script)]))
 }
 
-/// The cases that the page has. A row that was repeated and went well each time has its first run there: twenty rounds of all
-/// rows are more than a browser takes. A row that failed once has all its runs.
-fn shown(cases: &[Case]) -> Vec<&Case> {
-    let row = |case: &Case| case.id.split('#').next().unwrap_or_default().to_owned();
-    let failed: BTreeSet<String> =
-        cases.iter().filter(|case| case.outcome == Outcome::Failed).map(row).collect();
-    cases.iter().filter(|case| !case.id.contains('#') || failed.contains(&row(case))).collect()
+/// Runs that are too many for a browser: twenty rounds of all rows are.
+const MANY: usize = 4000;
+
+/// The cases that the page has: all of them, unless they are too many. Then a row that was repeated and went the same way each
+/// time, by its steps too, has its first run there, and any other row has all of them.
+fn shown(cases: &[Case], many: usize) -> Vec<&Case> {
+    fn row(case: &Case) -> &str {
+        case.id.split('#').next().unwrap_or_default()
+    }
+    if cases.len() <= many {
+        return cases.iter().collect();
+    }
+    let mut first = BTreeMap::new();
+    let mut differ = BTreeSet::new();
+    for case in cases {
+        let ways = (case.outcome, case.step_outcomes());
+        if case.outcome == Outcome::Failed || *first.entry(row(case)).or_insert_with(|| ways.clone()) != ways
+        {
+            differ.insert(row(case));
+        }
+    }
+    cases.iter().filter(|case| !case.id.contains('#') || differ.contains(row(case))).collect()
 }
 
 /// The shell with its places filled, each once, in their order: what is filled in is not looked at again.

@@ -51,5 +51,5 @@ document.getElementById("home").addEventListener("click", (event) => {
   event.preventDefault();
   location.hash = back;
 });
-if (!location.hash && cases.length === 1) location.replace(`#/case/${encodeURIComponent(cases[0].id)}`);
+if (!location.hash && cases.length === 1 && index.left_out === 0) location.replace(`#/case/${encodeURIComponent(cases[0].id)}`);
 route();

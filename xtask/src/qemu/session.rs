@@ -76,9 +76,6 @@ pub struct Session<'a> {
 const PUT_OFF: Duration = Duration::from_millis(1);
 const MOST_PUT_OFF: u32 = 100;
 
-/// How long a guest that holds may go on before it is looked at, if something was done to it.
-const TAKEN: Duration = Duration::from_millis(20);
-
 /// Starts the emulator, sees the run through, and returns what it left behind. `target` says what
 /// to read when the guest holds. With `debugging` the machine waits for a debugger and
 /// nothing is ever given up.
@@ -107,6 +104,15 @@ pub fn run(
         stderr: String::from_utf8_lossy(&stderr).into_owned(),
         wall: session.started.elapsed(),
     })
+}
+
+/// What a process has had of the host's CPUs, which Linux tells in hundredths of a second.
+fn worked(process: u32) -> Option<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name before it may hold anything.
+    let (_, rest) = text.rsplit_once(')')?;
+    let ticks = rest.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().ok());
+    Some(Duration::from_millis(10 * ticks.sum::<Option<u64>>()?))
 }
 
 fn waits(input: &scenario::Input) -> Given {
@@ -428,11 +434,6 @@ impl<'a> Session<'a> {
     fn hold(&mut self, target: &Target, event: &Event) {
         self.observer.note(self.started.elapsed(), "the guest holds: reading its memory and registers");
         let number = self.inspections.len();
-        if self.given.iter().any(|given| given.fate != Fate::Waits) {
-            // An NMI that the emulator was asked for may not have been taken yet: a halted CPU looks the same before and
-            // after it, and counts it in the record when it comes to run.
-            self.let_run(TAKEN);
-        }
         match Inspection::take(self, target, event.stream, number) {
             Ok(inspection) => self.inspections.push(inspection),
             // It went off meanwhile, and is looked at when it is over.
@@ -467,6 +468,11 @@ impl<'a> Session<'a> {
     fn command(&mut self, command: &str, arguments: Value) -> Fate {
         // An emulator that is gone is noticed by its exit.
         self.qmp.send(command, arguments).map_or(Fate::Waits, Fate::Asked)
+    }
+
+    /// Whether something was done to the machine from outside.
+    pub(super) fn was_disturbed(&self) -> bool {
+        self.given.iter().any(|given| given.fate != Fate::Waits)
     }
 
     /// The run's folder.
@@ -517,6 +523,20 @@ impl<'a> Session<'a> {
             if let Ok(input) = self.inputs.recv_timeout(left) {
                 self.take(input);
             }
+        }
+    }
+
+    /// Lets the guest run until the emulator has had so much of the host's CPUs; ten times as long at the most, for one
+    /// that needs none, and just as long where the host does not tell.
+    pub(super) fn let_work(&mut self, time: Duration) {
+        let (since, process) = (Instant::now(), self.leash.child().id());
+        let before = worked(process);
+        self.let_run(time);
+        let enough = |now: Option<Duration>| {
+            before.zip(now).is_none_or(|(before, now)| now.saturating_sub(before) >= time)
+        };
+        while !enough(worked(process)) && since.elapsed() < 10 * time {
+            self.let_run(time / 4);
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use crash_record::event::{LineWriter, Stream};
 
@@ -241,4 +242,17 @@ fn a_guest_that_has_to_stay_is_ended_after_its_final_event() {
     let script = format!("{}while answer; do :; done", event(Stream::Panic, 0, "final"));
     let (_root, evidence) = play(&script, "kexec = [\"off\"]\nidle = 30");
     assert_eq!(evidence.unwrap().ended, Ended::Stayed);
+}
+
+#[test]
+fn a_process_that_works_is_told_from_one_that_sleeps() {
+    let mut asleep = Command::new("sleep").arg("20").spawn().unwrap();
+    assert_eq!(worked(asleep.id()), Some(Duration::ZERO));
+    asleep.kill().unwrap();
+    asleep.wait().unwrap();
+    assert_eq!(worked(asleep.id()), None);
+    let since = Instant::now();
+    while worked(std::process::id()) < Some(Duration::from_millis(20)) {
+        assert!(since.elapsed() < Duration::from_secs(60), "this process works, and nothing is counted");
+    }
 }

@@ -155,6 +155,20 @@ impl Scenario {
         if let Some(count) = twice(&self.suite.cpus) {
             return mistake("cpus", None, format!("{count} stands there twice"));
         }
+        if !self.suite.cpus.is_empty() && !self.suite.sample {
+            return mistake("cpus", None, "these are the columns of a sample, and it is none".into());
+        }
+        for (name, over) in
+            [("pre", &self.expect.pre), ("post", &self.expect.post), ("off", &self.expect.off)]
+        {
+            if over
+                .as_ref()
+                .is_some_and(|over| over.pre.is_some() || over.post.is_some() || over.off.is_some())
+            {
+                let message = format!("[expect.{name}] has no tables of its own");
+                return mistake("expect", None, message);
+            }
+        }
         if let Some(odd) =
             self.suite.accels.iter().find(|name| !self.accels.is_empty() && !self.accels.contains(name))
         {
@@ -218,12 +232,16 @@ impl Scenario {
             return Err(data::mistake_in(text, shown, "firmwares", Some(odd), &message));
         }
         // One that names none of a machine's columns would have no row there, and nobody would notice.
-        let columns = machines.iter().map(|machine| &machine.suite.cpus).filter(|cpus| !cpus.is_empty());
+        let columns = || machines.iter().map(|machine| &machine.suite.cpus).filter(|cpus| !cpus.is_empty());
         let some = &self.suite.cpus;
-        if !some.is_empty() && columns.into_iter().any(|cpus| !cpus.iter().any(|count| some.contains(count)))
-        {
+        if !some.is_empty() && columns().any(|cpus| !cpus.iter().any(|count| some.contains(count))) {
             let message = "a machine of this scenario has no column with one of these numbers";
             return Err(data::mistake(text, shown, "cpus", message));
+        }
+        let known = |count: &u32| *count >= self.cpus.minimum && columns().any(|cpus| cpus.contains(count));
+        if let Some(odd) = some.iter().find(|count| columns().next().is_some() && !known(count)) {
+            let message = format!("no machine of this scenario has a column with {odd} CPUs for it");
+            return Err(data::mistake(text, shown, "cpus", &message));
         }
         for &kexec in &self.kexec {
             let ending = self.expect.resolve(kexec).ending.unwrap_or_default();
