@@ -7,6 +7,7 @@ use arch_sim::action::Schedule;
 use arch_sim::cases::{CASES, Status};
 use arch_sim::choose::Chooser;
 use arch_sim::explore::{self, Prey};
+use arch_sim::faults::{Call, Faults, What};
 use arch_sim::lock::Which;
 use arch_sim::plan::{Op, Plan};
 use arch_sim::replay::Lab;
@@ -42,6 +43,25 @@ fn every_native_row_holds() {
             hunt(Prey::Row(case), 300, case.id);
         }
     }
+}
+
+/// Whichever write to the console it is that faults, also between two notifiers.
+#[test]
+fn a_fault_in_the_panics_own_words_costs_no_notifier() {
+    let mut lab = Lab::new();
+    let config = Config { kexec: KexecMode::Off, ..Config::DEFAULT };
+    let plain = Scenario::new(1).config(config);
+    let plain = plain.notifier(Class::Inform, Does::Work).notifier(Class::Inform, Does::Work);
+    let plain = plain.notifier(Class::PreReboot, Does::Work).notifier(Class::PreReboot, Does::Work);
+    let mut faulted = 0;
+    for nth in 0..200 {
+        let scenario = plain.faults(Faults::NONE.with(Call::Console, nth, What::Fault));
+        let world = lab.run(&scenario, Chooser::random(u64::from(nth)));
+        let (found, notified) = (format!("{:?}", world.oracle.violations), world.oracle.notified);
+        assert_eq!((found.as_str(), notified), ("[]", 0b1111), "write {nth} to the console faults");
+        faulted += u32::from(world.calls[Call::Console as usize] > nth);
+    }
+    assert!((20..200).contains(&faulted), "{faulted} of 200 writes are made");
 }
 
 #[test]

@@ -390,9 +390,24 @@ impl<'a, P: Platform> Panic<'a, P> {
             self.end_notifier(me, name, &ended);
         } else if let Some(spec) = self.current()
             && self.runs()
-            && spec.action != Action::Final
+            && !self.has_more(spec)
         {
             self.end_step(me, spec, &ended);
+        }
+    }
+
+    /// Whether a step that was cut short between two notifiers has some left: they are not to blame for what failed beside
+    /// them, and would be missing from the record (P2, P5). What keeps failing ends the step all the same. Behind the
+    /// final one nothing comes.
+    fn has_more(&self, spec: &StepSpec) -> bool {
+        let place = Place::from_word(self.notifier.load(Ordering::Acquire));
+        match spec.action {
+            Action::Final => true,
+            Action::Notify(class) => {
+                self.depth.load(Ordering::Acquire) < SKIP_OPTIONAL_AT
+                    && self.notifiers.after(class, place).is_some()
+            }
+            _ => false,
         }
     }
 
