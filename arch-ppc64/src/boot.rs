@@ -90,7 +90,6 @@ extern "C" fn ppc_boot(first: u64, _second: u64, firmware: u64, base: u64, stran
         console::stop_with("this CPU has no radix translation (POWER9 or later is needed)");
     }
     cpu::set_decrementer_bits(machine.decrementer_bits);
-    cpu::defer_decrementer();
     // SAFETY: translation is off, firmware was called for the last time, the area is installed.
     unsafe { trap::install_vectors() };
     // SAFETY: once, on the boot CPU, in real mode, with vectors.

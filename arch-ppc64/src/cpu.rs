@@ -94,9 +94,18 @@ mod metal {
     /// What the decrementer is put off by.
     static LONGEST: AtomicU64 = AtomicU64::new(longest(32));
 
-    /// Says how many bits the decrementer has (`ibm,dec-bits`).
+    /// Says how many bits the decrementer has (`ibm,dec-bits`), and looks whether it has them: in one of 32 the value would be
+    /// a negative one.
     pub fn set_decrementer_bits(bits: u32) {
         LONGEST.store(longest(bits), Ordering::Relaxed);
+        defer_decrementer();
+        let left: u64;
+        // SAFETY: reads a timer register.
+        unsafe { asm!("mfdec {}", out(reg) left, options(nomem, nostack, preserves_flags)) };
+        if left > longest(bits) || left < longest(bits) / 2 {
+            LONGEST.store(longest(32), Ordering::Relaxed);
+            defer_decrementer();
+        }
     }
 
     /// Puts the decrementer off for as long as it goes: 4 s at 512 MHz with 32 bits, years with 56. Nothing here uses it, and

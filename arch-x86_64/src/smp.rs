@@ -35,6 +35,10 @@ struct Mailbox {
     cpu: u64,
 }
 
+/// A CPU did not come up in its time. It may yet, with whatever is written for the next one: an INIT that finds a SIPI
+/// waiting need not take it back.
+static ONE_IS_LATE: AtomicBool = AtomicBool::new(false);
+
 static ARRIVED: [AtomicBool; MAX_CPUS] = [const { AtomicBool::new(false) }; MAX_CPUS];
 
 fn arrived(cpu: CpuId) -> bool {
@@ -52,12 +56,20 @@ fn wait_for_arrival(cpu: CpuId, ns: u64) -> bool {
     arrived(cpu)
 }
 
-/// Whether the processor accepts a SIPI right behind INIT. The 10 ms between them are the MP specification's (B.4), for
-/// the processors of its time; those from family 6 on need none of it, and Linux waits for none there either. One
-/// that loses the first SIPI all the same hears the second.
+/// Whether the processor accepts a SIPI right behind INIT. The 10 ms between them are the MP specification's (B.4), for the
+/// processors of its time. Linux waits for none of it on Intel's from family 6 on but for 15, AMD's from 15 on and
+/// Hygon's; nor does this. One that loses the first SIPI all the same hears the second.
 fn resets_at_once() -> bool {
-    let signature = core::arch::x86_64::__cpuid(1).eax;
-    (signature >> 8) & 0xF >= 6
+    let leaf0 = core::arch::x86_64::__cpuid(0);
+    let (vendor, family) = ([leaf0.ebx, leaf0.edx, leaf0.ecx], core::arch::x86_64::__cpuid(1).eax >> 8 & 0xF);
+    ready_at_once(vendor, family)
+}
+
+/// `vendor` is EBX, EDX, ECX of CPUID leaf 0, `family` without its extension, which only 15 has.
+fn ready_at_once(vendor: [u32; 3], family: u32) -> bool {
+    let is =
+        |name: &[u8; 12]| name.chunks_exact(4).zip(vendor).all(|(four, word)| four == word.to_le_bytes());
+    is(b"GenuineIntel") && family == 6 || (is(b"AuthenticAMD") || is(b"HygonGenuine")) && family == 15
 }
 
 fn write_trampoline(machine: &Machine, cpu: CpuId) -> Result<(), StartError> {
@@ -88,7 +100,8 @@ impl Secondaries for Port {
 
     /// `Refused(-1)`: no usable RAM at 0x8000. `Refused(-2)`: this is a crash kernel, whose other CPUs
     /// are the first kernel's, one of them perhaps its boot CPU, which INIT would restart at the reset
-    /// vector. `Refused(-3)`: the APIC did not take the command.
+    /// vector. `Refused(-3)`: the APIC did not take the command. `Refused(-4)`: a CPU that was started before has not
+    /// come up, and might come up as this one.
     fn start(&self, cpu: CpuId) -> Result<(), StartError> {
         let machine = boot::machine().ok_or(StartError::NoSuchCpu)?;
         let apic_id = *machine.madt.apic_ids().get(cpu.index()).ok_or(StartError::NoSuchCpu)?;
@@ -97,6 +110,9 @@ impl Secondaries for Port {
         }
         if mmu::is_crash_kernel() {
             return Err(StartError::Refused(-2));
+        }
+        if ONE_IS_LATE.load(Acquire) {
+            return Err(StartError::Refused(-4));
         }
         write_trampoline(machine, cpu)?;
         let send = |command| apic::send(apic_id, command).map_err(|_| StartError::Refused(-3));
@@ -114,7 +130,7 @@ impl Secondaries for Port {
         if wait_for_arrival(cpu, ARRIVAL_NS) {
             return Ok(());
         }
-        // It must not come up later, with the next CPU's mailbox.
+        ONE_IS_LATE.store(true, Release);
         send(Command::init())?;
         Err(StartError::Silent)
     }
@@ -141,4 +157,23 @@ extern "C" fn x86_secondary(index: u64) -> ! {
     }
     // SAFETY: the kernel defines it with this signature (hal::boot); all that it promises holds now.
     unsafe { mayday_secondary(this) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ready_at_once;
+
+    #[test]
+    fn processors_of_today_get_their_sipi_at_once() {
+        let vendor = |name: &[u8; 12]| {
+            let word = |at: usize| u32::from_le_bytes(*name[at..].first_chunk().unwrap());
+            [word(0), word(4), word(8)]
+        };
+        let (intel, amd) = (vendor(b"GenuineIntel"), vendor(b"AuthenticAMD"));
+        assert!(
+            ready_at_once(intel, 6) && ready_at_once(amd, 15) && ready_at_once(vendor(b"HygonGenuine"), 15)
+        );
+        assert!(!ready_at_once(intel, 5) && !ready_at_once(intel, 15) && !ready_at_once(amd, 6));
+        assert!(!ready_at_once(vendor(b"CentaurHauls"), 6));
+    }
 }

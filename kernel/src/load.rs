@@ -16,6 +16,7 @@ use spin::Once;
 
 use crate::options::Trigger;
 use crate::port::{self, PORT};
+use crate::roles::Role;
 use crate::state::{MAYDAY_RECORD, options};
 use crate::{contract, firmware, hammer, nmis, traps, trial};
 
@@ -37,10 +38,6 @@ static FIRED: [AtomicBool; MAX_CPUS] = [const { AtomicBool::new(false) }; MAX_CP
 /// How long the others may take to get to work, ms. Generous: on a loaded host a virtual CPU may stand
 /// still for seconds.
 const AT_WORK_MS: u64 = 20_000;
-
-/// How long a CPU leaves the others alone between two nudges, ns. A stop signal that comes right behind an interrupt
-/// finds a trap entry, and on ppc64 with it a context that is lost: it happens, but it is not what most runs are about.
-const NUDGE_NS: u64 = 20_000_000;
 
 /// The boot CPU's part of the start: lets the other CPUs go to work and waits until each has done some,
 /// so that a panic finds all of them in the load. False if one of them did not get there in time.
@@ -96,8 +93,11 @@ pub fn run(cpu: CpuId) -> ! {
 fn send_nudge(cpu: CpuId, cpus: usize) {
     let Some(next) = CpuId::new((cpu.index() + 1) % cpus) else { return };
     let (now, last) = (PORT.now_ns(), &NUDGED[cpu.index()]);
-    let quiet = now.wrapping_sub(last.load(Ordering::Relaxed)) < NUDGE_NS;
-    if quiet || next == cpu || options().role(next).is_some_and(|role| role.interrupts) {
+    // Not all of them at the same time.
+    let period = options().nudge_us * (1_000 + 100 * cpu.index() as u64);
+    let quiet = now.wrapping_sub(last.load(Ordering::Relaxed)) < period;
+    let holds = |role: Role| role.interrupts && role.lock.is_some();
+    if quiet || next == cpu || options().role(next).is_some_and(holds) {
         return;
     }
     last.store(now, Ordering::Relaxed);
