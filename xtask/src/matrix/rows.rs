@@ -120,7 +120,9 @@ impl Matrix {
         };
         for (column, &cpus) in machine.suite.cpus.iter().enumerate() {
             let some = &scenario.suite.cpus;
-            if !full && !some.is_empty() && !some.contains(&cpus) {
+            // On an accelerator of its own a scenario runs with one CPU and the machine's own number, elsewhere.
+            let own = part && !scenario.accels.is_empty() && cpus != machine.cpus.default;
+            if own || (!full && !some.is_empty() && !some.contains(&cpus)) {
                 continue;
             }
             let all = full || (cpus == machine.cpus.default && !scenario.suite.sample && !part);

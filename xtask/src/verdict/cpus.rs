@@ -269,7 +269,10 @@ fn misplaced(facts: &Facts, record: &RecordView, slot: &CpuSlot, saved: &Saved) 
     if !from_work(facts, saved) {
         return None;
     }
-    let at_work = within("workload", saved.pc)
+    // Right behind one interrupt another one came: the last branch was the way back from the first.
+    let lost = saved.lost && !within("park", known);
+    let at_work = lost
+        || within("workload", saved.pc)
         || saved.interrupted.is_some_and(|(pc, _)| within("workload", pc))
         || outside(facts, record, cpu);
     (!at_work).then(|| format!("CPU {cpu} was at {at}, not at its work"))

@@ -98,6 +98,8 @@ fn registers() {
         }
     };
     red(|run| run.spoil(lost(slot::LOST, WORK)), &[]);
+    // The way back from the interrupt before this one is kernel text, too.
+    red(|run| run.spoil(lost(slot::LOST, 0x2000)), &[]);
     red(|run| run.spoil(lost(slot::LOST, 0x9000)), &["registers"]);
     red(|run| run.spoil(lost(slot::IN_HANDLER, WORK)), &["registers"]);
     // The nearest place may be the branch out of the section: then the value is where the callee has kept it.
