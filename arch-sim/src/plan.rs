@@ -24,6 +24,10 @@ pub enum Op {
     Work(u8),
     /// Goes on for so many polls: up to 10 ms each.
     Wait(u8),
+    /// Goes on until the clock shows so many ms more.
+    Until(u16),
+    /// Waits until somebody is inside this lock's section.
+    Await(Which),
     /// Never ends.
     Spin,
     /// A call into firmware.
@@ -132,6 +136,19 @@ fn run(mut ops: &[Option<Op>]) -> &[Option<Op>] {
                 with(|world| world.act(Act::Work));
                 scheduler::relax();
             }),
+            Op::Until(ms) => {
+                let over = with(|world| world.now + u64::from(ms) * 1_000_000).unwrap_or(0);
+                while with(|world| world.now < over) == Some(true) {
+                    with(|world| world.act(Act::Work));
+                    scheduler::relax();
+                }
+            }
+            Op::Await(which) => {
+                while with(|world| world.somebody_is_inside(which)) == Some(false) {
+                    with(|world| world.act(Act::Work));
+                    scheduler::relax();
+                }
+            }
             Op::Spin => loop {
                 with(|world| world.act(Act::Work));
                 scheduler::relax();

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use crate::MAX_CPUS;
 use crate::action::{Action, Schedule};
 use crate::allocator;
+use crate::bench::Due;
 use crate::choose::Chooser;
 use crate::faults::{Call, Faults, What};
 use crate::machine::Machine;
@@ -161,6 +162,8 @@ pub struct World {
     pub preemptions_left: u8,
     /// When the path must be over, ns.
     pub bound: u64,
+    /// The step that is about to go wrong (bench.rs).
+    pub due: Due,
     /// How it ended.
     pub end: Option<End>,
     /// The console driver's device.
@@ -242,6 +245,7 @@ impl World {
             leaps_left: 0,
             preemptions_left: 0,
             bound: 0,
+            due: Due::default(),
             end: None,
             device: Device::default(),
             store: crate::store::Content::EMPTY,
@@ -259,9 +263,10 @@ impl World {
         self.count = scenario.count();
         self.cpus = [CpuWorld::NEW; MAX_CPUS];
         for (number, cpu) in self.cpus.iter_mut().enumerate() {
-            cpu.interrupts = !Faults::has(scenario.faults.masked | scenario.faults.in_nmi, number);
-            cpu.nmi_blocked = Faults::has(scenario.faults.in_nmi, number);
-            if matches!(scenario.cpus[number], Body::Absent | Body::Never) {
+            let inside = matches!(scenario.cpus[number], Body::Handles(_));
+            cpu.nmi_blocked = inside || Faults::has(scenario.faults.in_nmi, number);
+            cpu.interrupts = !cpu.nmi_blocked && !Faults::has(scenario.faults.masked, number);
+            if matches!(scenario.cpus[number], Body::Absent | Body::Never | Body::Unstarted) {
                 cpu.status = Status::Gone;
             }
         }
@@ -276,6 +281,7 @@ impl World {
         self.leaps_left = scenario.leaps;
         self.preemptions_left = scenario.preemptions.unwrap_or(u8::MAX);
         self.bound = crate::verdict::bound_ns(scenario);
+        self.due = Due::default();
         self.end = None;
         self.device = Device::default();
         self.store = crate::store::Content::EMPTY;
