@@ -231,3 +231,7 @@ fn tell(args: &SimulateArgs, chosen: &[Chosen], mut answer: impl FnMut() -> Resu
     }
     Ok(count)
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
