@@ -40,17 +40,20 @@ pub struct Reader<L> {
     /// Schedules that each scenario has to have.
     schedules: u64,
     number: usize,
+    /// There are no more lines, and one was wanted.
+    pub ended: bool,
 }
 
 impl<L: Iterator<Item = std::io::Result<String>>> Reader<L> {
     /// Of these lines.
     pub fn new(lines: L, schedules: u64) -> Self {
-        Reader { lines, schedules, number: 0 }
+        Reader { lines, schedules, number: 0, ended: false }
     }
 
     fn line(&mut self) -> Result<String> {
         let number = self.number;
         let line = self.lines.next().transpose().ok().flatten();
+        self.ended = line.is_none();
         line.ok_or_else(|| unexpected(format!("the simulator ended in the middle of scenario {number}")))
     }
 

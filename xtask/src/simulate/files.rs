@@ -136,6 +136,9 @@ pub fn judge(chosen: &Chosen, mut answer: impl FnMut() -> Result<Answer>) -> Res
 pub fn command(workspace: &Workspace, args: &SimulateArgs, chosen: &[Chosen]) -> Result<()> {
     let started = Instant::now();
     let schedules = args.schedules.unwrap_or(SCHEDULES);
+    if let (Some(_), [Chosen { name, variants: Err(why) }]) = (&args.replay, chosen) {
+        return Err(usage(format!("`{name}` is not staged: {why}")));
+    }
     let lines: Vec<_> =
         chosen.iter().flat_map(|one| one.variants.iter().flatten()).map(Variant::line).collect();
     let mut simulator = simulator(workspace.root(), None, false);
@@ -159,8 +162,8 @@ pub fn command(workspace: &Workspace, args: &SimulateArgs, chosen: &[Chosen]) ->
     let mut reader =
         Reader::new(BufReader::new(output).lines(), if args.replay.is_some() { 1 } else { schedules });
     let told = tell(args, chosen, || reader.next());
-    if told.is_err() {
-        // What it ended with says more than what is missing.
+    if reader.ended {
+        // How it ended says more than what is missing.
         let status = leash.child().wait().or_environment(|| "the simulator is gone".into())?;
         use std::os::unix::process::ExitStatusExt;
         end_of(status.code(), status.signal())?;
