@@ -195,14 +195,22 @@ pub(crate) fn install(world: *mut World) {
 ///
 /// Host code: what it allocates is not held against the panic path.
 pub fn with<R>(look: impl FnOnce(&mut World) -> R) -> Option<R> {
-    let world = WORLD.get();
-    if world.is_null() {
+    /// The world while somebody looks at it: it is nobody else's then, so an atomic that is looked at is no point of the
+    /// schedule.
+    struct Taken(*mut World);
+    impl Drop for Taken {
+        fn drop(&mut self) {
+            WORLD.set(self.0);
+        }
+    }
+    let taken = Taken(WORLD.replace(std::ptr::null_mut()));
+    if taken.0.is_null() {
         return None;
     }
     let guest = allocator::in_guest(false);
-    // SAFETY: installed by `run`, whose borrow of it lasts until it is taken out again; `look` does not
-    // come back here, so this is the only reference.
-    let result = look(unsafe { &mut *world });
+    // SAFETY: installed by `run`, whose borrow of it lasts until it is taken out again; whoever comes here before it is
+    // put back finds none, so this is the only reference.
+    let result = look(unsafe { &mut *taken.0 });
     allocator::in_guest(guest);
     Some(result)
 }
