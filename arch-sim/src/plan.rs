@@ -4,8 +4,9 @@ use crate::lock::{self, Which};
 use crate::oracle::Act;
 use crate::platform::SIM;
 use crate::random::Random;
+use crate::scenario::Body;
 use crate::services::{self, Id};
-use crate::world::with;
+use crate::world::{World, with};
 use crate::{scheduler, workload};
 use hal::cpu::Cpu;
 
@@ -28,6 +29,12 @@ pub enum Op {
     Until(u16),
     /// Waits until somebody is inside this lock's section.
     Await(Which),
+    /// Goes on until there is a panic, and so many ms more.
+    After(u16),
+    /// Is where the scenario wants it.
+    Ready,
+    /// Waits until everybody is there who says so.
+    Gather,
     /// Never ends.
     Spin,
     /// A call into firmware.
@@ -113,6 +120,20 @@ impl Plan {
     }
 }
 
+/// Works until it is so.
+fn wait(so: impl Fn(&World) -> bool) {
+    while with(|world| so(world)) == Some(false) {
+        with(|world| world.act(Act::Work));
+        scheduler::relax();
+    }
+}
+
+/// Works until the clock shows so many ms more.
+fn until(ms: u16) {
+    let over = with(|world| world.now + u64::from(ms) * 1_000_000).unwrap_or(0);
+    wait(|world| world.now >= over);
+}
+
 /// Up to the end, or the release of a lock; returns what comes after that.
 fn run(mut ops: &[Option<Op>]) -> &[Option<Op>] {
     while let Some((Some(op), rest)) = ops.split_first() {
@@ -136,19 +157,21 @@ fn run(mut ops: &[Option<Op>]) -> &[Option<Op>] {
                 with(|world| world.act(Act::Work));
                 scheduler::relax();
             }),
-            Op::Until(ms) => {
-                let over = with(|world| world.now + u64::from(ms) * 1_000_000).unwrap_or(0);
-                while with(|world| world.now < over) == Some(true) {
-                    with(|world| world.act(Act::Work));
-                    scheduler::relax();
-                }
+            Op::Until(ms) => until(ms),
+            Op::Await(which) => wait(|world| world.somebody_is_inside(which)),
+            Op::After(ms) => {
+                wait(|world| world.oracle.owner.is_some());
+                until(ms);
             }
-            Op::Await(which) => {
-                while with(|world| world.somebody_is_inside(which)) == Some(false) {
-                    with(|world| world.act(Act::Work));
-                    scheduler::relax();
-                }
+            Op::Ready => {
+                with(|world| world.ready |= 1 << world.current);
             }
+            Op::Gather => wait(|world| {
+                let says = |plan: &Plan| plan.has(|op| op == Op::Ready);
+                let bodies = world.scenario.cpus.iter().enumerate();
+                let mut all = bodies.filter(|(_, body)| matches!(body, Body::Runs(plan) if says(plan)));
+                all.all(|(cpu, _)| world.ready & 1 << cpu != 0)
+            }),
             Op::Spin => loop {
                 with(|world| world.act(Act::Work));
                 scheduler::relax();

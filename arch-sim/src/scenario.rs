@@ -229,7 +229,7 @@ impl Scenario {
 
     /// Whether somebody waits for others before he panics, so that time has to pass before.
     pub fn awaits(&self) -> bool {
-        let awaits = |op| matches!(op, Op::Await(_));
+        let awaits = |op| matches!(op, Op::Await(_) | Op::Gather);
         self.cpus.iter().any(|body| matches!(body, Body::Runs(plan) if plan.has(awaits)))
     }
 

@@ -5,6 +5,7 @@
 //! kernel (`kernel/src/options.rs`), or it is refused by name: what would be something else than on metal is not
 //! staged. Its notifiers are the kernel's, by class, order and name.
 
+mod role;
 mod runs;
 
 use core_panic::config::ConfigError;
@@ -15,6 +16,7 @@ use crate::faults::{Call, Faults, What};
 use crate::lock::Which;
 use crate::plan::{Op, Plan};
 use crate::scenario::{Body, Does, Handler, NotifierSpec, Scenario};
+use role::Role;
 
 pub use runs::{Ran, Seen, again, runs};
 
@@ -38,7 +40,6 @@ const CANNOT: &[(&str, &str)] = &[
     ("run.listen", "no device interrupts here"),
     ("test.firmware", "the firmware that tests put in front is the machine's"),
     ("test.console", "the firmware that tests put in front is the machine's"),
-    ("test.role", "what a role does to its lock is judged by a machine's clock"),
     ("test.bench", "there are no instructions to count"),
     ("test.contract", "`cargo xtask conformance sim` asks for these promises"),
     ("test.store", "entries that a kernel writes at boot"),
@@ -84,6 +85,7 @@ struct Reader {
     wrong: Vec<(Class, usize)>,
     journal: Option<Does>,
     section_ms: u16,
+    roles: Vec<(usize, Role)>,
     pressed: bool,
 }
 
@@ -102,6 +104,7 @@ pub fn scenario(cpus: usize, words: &str) -> Result<Scenario, Unstaged> {
         wrong: Vec::new(),
         journal: None,
         section_ms: 1,
+        roles: Vec::new(),
         pressed: false,
     };
     for cpu in reader.scenario.cpus.iter_mut().take(cpus) {
@@ -198,6 +201,14 @@ impl Reader {
                 let us: u32 = value.parse().ok().filter(|us| *us <= 1_000_000).ok_or(NO_SUCH_VALUE)?;
                 self.section_ms = us.div_ceil(1_000) as u16;
             }
+            "test.role" => {
+                let (cpu, role) = value.split_once(':').ok_or(NO_SUCH_VALUE)?;
+                let cpu = self.cpu(cpu)?;
+                if self.roles.iter().any(|(known, _)| *known == cpu) {
+                    return Err("one for each CPU");
+                }
+                self.roles.push((cpu, Role::read(role)?));
+            }
             _ => return Err(NO_SUCH_KEY),
         }
         Ok(())
@@ -226,6 +237,20 @@ impl Reader {
     }
 
     fn finish(mut self) -> Result<Scenario, (&'static str, &'static str)> {
+        let roles = std::mem::take(&mut self.roles);
+        if !roles.is_empty() {
+            if self.trigger != Trigger::Rust || self.journal.is_some() {
+                return Err(("test.role", "only with `test.panic=rust`, and without `test.hammer`"));
+            }
+            self.journal = Some(Does::Enter(Which::Skip));
+        }
+        for (cpu, role) in roles.iter().filter(|(cpu, _)| *cpu != self.cpu) {
+            if self.scenario.cpus[*cpu] != Body::Works {
+                return Err(("test.role", "it is to do something else, too"));
+            }
+            let asked_for = roles.iter().any(|(_, other)| other.lock.is_some() && other.lock == role.asks());
+            self.scenario.cpus[*cpu] = Body::Runs(role.plan(asked_for));
+        }
         if self.scenario.cpus[self.cpu] != Body::Works
             || Faults::has(self.scenario.faults.in_nmi | self.scenario.faults.masked, self.cpu)
         {
@@ -233,6 +258,11 @@ impl Reader {
         }
         let message = |what| Faults::NONE.with(Call::Message, 0, what).injections;
         let body = match self.trigger {
+            Trigger::Rust if !roles.is_empty() => {
+                let own = roles.iter().find(|(cpu, _)| *cpu == self.cpu).and_then(|(_, role)| role.lock);
+                let ops: Vec<_> = own.map(Op::Take).into_iter().chain([Op::Gather, Op::Panic]).collect();
+                Body::Runs(Plan::new(&ops))
+            }
             Trigger::Rust if self.journal.is_some() => {
                 if self.cpus < 2 {
                     return Err(("test.hammer", "nobody else is there to hold the lock"));

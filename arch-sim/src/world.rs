@@ -162,6 +162,8 @@ pub struct World {
     pub preemptions_left: u8,
     /// When the path must be over, ns.
     pub bound: u64,
+    /// CPUs that are where the scenario wants them, a bit each.
+    pub ready: u8,
     /// The step that is about to go wrong (bench.rs).
     pub due: Due,
     /// How it ended.
@@ -253,6 +255,7 @@ impl World {
             leaps_left: 0,
             preemptions_left: 0,
             bound: 0,
+            ready: 0,
             due: Due::default(),
             end: None,
             device: Device::default(),
@@ -289,6 +292,7 @@ impl World {
         self.leaps_left = scenario.leaps;
         self.preemptions_left = scenario.preemptions.unwrap_or(u8::MAX);
         self.bound = crate::verdict::bound_ns(scenario);
+        self.ready = 0;
         self.due = Due::default();
         self.end = None;
         self.device = Device::default();

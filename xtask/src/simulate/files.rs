@@ -111,7 +111,8 @@ pub fn judge(chosen: &Chosen, mut answer: impl FnMut() -> Result<Answer>) -> Res
             Answer::Ran(all) => {
                 kinds += all.len();
                 let mut bad = all.iter().filter_map(|seen| {
-                    let verdict = simulated::judge(&variant.expect, variant.cpus, variant.stop, seen);
+                    let verdict =
+                        simulated::judge(&variant.expect, variant.cpus, variant.stop, &variant.words, seen);
                     let what = verdict.red().next().map(|check| {
                         format!("{}: expected {}; found {}", check.name, check.expected, check.found)
                     })?;

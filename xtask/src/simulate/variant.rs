@@ -20,7 +20,8 @@ pub struct Variant {
     pub cpus: u32,
     /// What has to come of it.
     pub expect: Expect,
-    words: String,
+    /// What the kernel is told.
+    pub words: String,
 }
 
 impl Variant {

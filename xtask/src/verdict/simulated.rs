@@ -82,8 +82,8 @@ pub fn unjudged(expect: &Expect) -> Option<&'static str> {
     keys.iter().find(|(_, there)| *there).map(|(key, _)| *key)
 }
 
-/// Judges what was seen.
-pub fn judge(expect: &Expect, count: u32, stop: Stop, seen: &Seen) -> Verdict {
+/// Judges what was seen of a kernel that got these words.
+pub fn judge(expect: &Expect, count: u32, stop: Stop, words: &str, seen: &Seen) -> Verdict {
     let mut expect = expect.clone();
     for ruling in expect.rulings.iter_mut().flatten() {
         *ruling = here(ruling);
@@ -116,7 +116,7 @@ pub fn judge(expect: &Expect, count: u32, stop: Stop, seen: &Seen) -> Verdict {
         stop,
         // How long it may take is a promise, P3.
         bound: Bound { jump_ms: 0, end_ms: 0, reentry_ms: 0, takeover_ms: 0 },
-        roles: Roles::of(""),
+        roles: Roles::of(words),
         derailed: Vec::new(),
         nonce: NONCE,
         symbols: &symbols,
