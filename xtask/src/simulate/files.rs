@@ -15,7 +15,6 @@ use crate::error::{Classed, unexpected, usage};
 use crate::qemu::kill::Leash;
 use crate::report::{BOLD, DIM, GREEN, RED, YELLOW, paint, say};
 use crate::scenario::{Scenario, no_meaning};
-use crate::suite::nothing_matches;
 use crate::verdict::simulated;
 use crate::workspace::Workspace;
 
@@ -47,7 +46,8 @@ pub fn chosen(workspace: &Workspace, args: &SimulateArgs) -> Result<Vec<Chosen>>
         all.push(Chosen { name: scenario.name, variants });
     }
     if all.is_empty() {
-        return Err(nothing_matches(args.filter.as_deref()));
+        let text = args.filter.as_deref().unwrap_or_default();
+        return Err(usage(format!("--filter {text}: no scenario has this in its name")));
     }
     Ok(all)
 }
@@ -83,7 +83,7 @@ pub enum Judged {
         seen: usize,
     },
     /// The first thing that was not, and in how many combinations there was one.
-    Bad(Failure, usize),
+    Bad(Box<Failure>, usize),
     /// It cannot be staged, and why.
     NotApplicable(String),
 }
@@ -125,7 +125,7 @@ pub fn judge(chosen: &Chosen, mut answer: impl FnMut() -> Result<Answer>) -> Res
     }
     let combinations = failed.len();
     match (failed.into_iter().next(), refused.into_iter().next()) {
-        (Some(first), _) => Ok(Judged::Bad(first, combinations)),
+        (Some(first), _) => Ok(Judged::Bad(Box::new(first), combinations)),
         (None, None) => Ok(Judged::Good { variants: variants.len(), seen: kinds }),
         (None, Some(why)) if kinds == 0 => Ok(Judged::NotApplicable(why)),
         // What is said of a part of a file is soon taken for the whole of it.
@@ -136,7 +136,7 @@ pub fn judge(chosen: &Chosen, mut answer: impl FnMut() -> Result<Answer>) -> Res
 /// Asks the simulator about these files, and says what became of each.
 pub fn command(workspace: &Workspace, args: &SimulateArgs, chosen: &[Chosen]) -> Result<()> {
     let started = Instant::now();
-    let schedules = args.schedules.unwrap_or(SCHEDULES);
+    let schedules = if args.replay.is_some() { 1 } else { args.schedules.unwrap_or(SCHEDULES) };
     if let (Some(_), [Chosen { name, variants: Err(why) }]) = (&args.replay, chosen) {
         return Err(usage(format!("`{name}` is not staged: {why}")));
     }
@@ -157,12 +157,11 @@ pub fn command(workspace: &Workspace, args: &SimulateArgs, chosen: &[Chosen]) ->
     let mut leash = Leash::spawn(&mut simulator, Vec::new()).or_environment(|| "cannot run cargo".into())?;
     if let Some(mut input) = leash.child().stdin.take() {
         // It reads all of it before it answers. If it is gone, that shows below.
-        let _ = input.write_all((lines.join("\n") + "\n").as_bytes());
+        let _ = lines.iter().try_for_each(|line| writeln!(input, "{line}"));
     }
     let output = leash.child().stdout.take().ok_or_else(|| unexpected("the simulator has no output"))?;
-    let mut reader =
-        Reader::new(BufReader::new(output).lines(), if args.replay.is_some() { 1 } else { schedules });
-    let told = tell(args, chosen, || reader.next());
+    let mut reader = Reader::new(BufReader::new(output).lines(), schedules);
+    let told = tell(args, schedules, chosen, || reader.next());
     if reader.ended {
         // How it ended says more than what is missing.
         let status = leash.child().wait().or_environment(|| "the simulator is gone".into())?;
@@ -171,7 +170,7 @@ pub fn command(workspace: &Workspace, args: &SimulateArgs, chosen: &[Chosen]) ->
     }
     let Count { good, bad, not_applicable, combinations } = told?;
     let took = started.elapsed().as_secs_f64();
-    let runs = combinations as u64 * if args.replay.is_some() { 1 } else { schedules };
+    let runs = combinations as u64 * schedules;
     say!(
         "{}: {good} scenarios as expected, {bad} not, {not_applicable} n/a; {runs} schedules of {combinations} \
          combinations, {took:.1} s",
@@ -192,7 +191,12 @@ struct Count {
     combinations: usize,
 }
 
-fn tell(args: &SimulateArgs, chosen: &[Chosen], mut answer: impl FnMut() -> Result<Answer>) -> Result<Count> {
+fn tell(
+    args: &SimulateArgs,
+    schedules: u64,
+    chosen: &[Chosen],
+    mut answer: impl FnMut() -> Result<Answer>,
+) -> Result<Count> {
     let mut count = Count::default();
     let width = chosen.iter().map(|one| one.name.len()).max().unwrap_or(0);
     for one in chosen {
@@ -212,21 +216,21 @@ fn tell(args: &SimulateArgs, chosen: &[Chosen], mut answer: impl FnMut() -> Resu
         match judged {
             Judged::Good { variants, seen } => {
                 count.good += 1;
-                let what = format!("{variants} combinations, {seen} kinds of runs");
+                let runs = variants as u64 * schedules;
+                let what = format!("{variants} combinations, {runs} schedules, {seen} kinds of runs");
                 say!("{} {name:width$}  {what}", paint(GREEN, "ok  "));
             }
             Judged::NotApplicable(why) => {
                 count.not_applicable += 1;
                 say!("{} {name:width$}  {why}", paint(YELLOW, "n/a "));
             }
-            Judged::Bad(Failure { variant, what, times, schedule }, bad) => {
+            Judged::Bad(first, bad) => {
+                let Failure { variant, what, times, schedule } = *first;
                 count.bad += 1;
                 say!("{} {name:width$}  {what}", paint(RED, "FAIL"));
-                say!(
-                    "     {times} of the schedules with {}; {bad} combinations have some",
-                    variant.arguments()
-                );
                 let arguments = variant.arguments();
+                let where_else = format!("{bad} of {combinations} combinations have some");
+                say!("     {times} of {schedules} schedules with {arguments}; {where_else}");
                 let again =
                     format!("cargo xtask simulate --scenario {name} {arguments} --replay '{schedule}'");
                 say!("     {}", paint(DIM, format_args!("again: {again}")));
