@@ -135,6 +135,10 @@ impl Notifier for Simulated {
                 let _ = lock::enter(which, context, works);
             }),
             Does::Lock(which) => lock::hold(which, works).ok_or(Refusal::Skipped("no such lock")),
+            Does::Ordinary => {
+                lock::ordinary(works);
+                Ok(())
+            }
             Does::Call(id) => services::on_the_panic_path(id).map_err(|forbidden| {
                 context.line(format_args!("{id:?}: {forbidden}"));
                 Refusal::Skipped("firmware may not be called")

@@ -29,6 +29,10 @@ pub enum Op {
     Until(u16),
     /// Waits until somebody is inside this lock's section.
     Await(Which),
+    /// Goes on under the ordinary lock until the clock shows so many ms more, and says that it is there.
+    Ordinary(u16),
+    /// Waits until somebody says that he is where the scenario wants him.
+    AwaitOne,
     /// Goes on until there is a panic, and so many ms more.
     After(u16),
     /// Is where the scenario wants it.
@@ -159,6 +163,11 @@ fn run(mut ops: &[Option<Op>]) -> &[Option<Op>] {
             }),
             Op::Until(ms) => until(ms),
             Op::Await(which) => wait(|world| world.somebody_is_inside(which)),
+            Op::Ordinary(ms) => lock::ordinary(|| {
+                with(|world| world.ready |= 1 << world.current);
+                until(ms);
+            }),
+            Op::AwaitOne => wait(|world| world.ready != 0),
             Op::After(ms) => {
                 wait(|world| world.oracle.owner.is_some());
                 until(ms);

@@ -82,6 +82,8 @@ pub enum Does {
     EnterTwice(Which),
     /// Asks for a lock as if there were no panic.
     Lock(Which),
+    /// Waits for the ordinary lock.
+    Ordinary,
     /// Calls firmware.
     Call(Id),
     /// Writes an entry to the store, under its lock.
@@ -229,7 +231,7 @@ impl Scenario {
 
     /// Whether somebody waits for others before he panics, so that time has to pass before.
     pub fn awaits(&self) -> bool {
-        let awaits = |op| matches!(op, Op::Await(_) | Op::Gather);
+        let awaits = |op| matches!(op, Op::Await(_) | Op::AwaitOne | Op::Gather);
         self.cpus.iter().any(|body| matches!(body, Body::Runs(plan) if plan.has(awaits)))
     }
 

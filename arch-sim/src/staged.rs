@@ -192,7 +192,7 @@ impl Reader {
                 self.journal = Some(match value {
                     "lock" => Does::Lock(Which::Skip),
                     "enter" => Does::Enter(Which::Skip),
-                    "mutex" => return Err("every lock here knows its holder"),
+                    "mutex" => Does::Ordinary,
                     "store" => return Err("the file behind an emulator's firmware store"),
                     _ => return Err(NO_SUCH_VALUE),
                 });
@@ -268,7 +268,9 @@ impl Reader {
                     return Err(("test.hammer", "nobody else is there to hold the lock"));
                 }
                 self.hammer();
-                Body::Runs(Plan::new(&[Op::Await(Which::Skip), Op::Panic]))
+                let ordinary = self.journal == Some(Does::Ordinary);
+                let held = if ordinary { Op::AwaitOne } else { Op::Await(Which::Skip) };
+                Body::Runs(Plan::new(&[held, Op::Panic]))
             }
             _ if self.journal.is_some() => return Err(("test.hammer", "only with `test.panic=rust`")),
             Trigger::Rust => Body::Panics,
@@ -306,9 +308,11 @@ impl Reader {
 
     /// The others write to the journal in turn, with interrupts off.
     fn hammer(&mut self) {
+        let ordinary = [Op::Mask, Op::Ordinary(self.section_ms), Op::Unmask, Op::Work(1)];
         let entry =
             [Op::Mask, Op::Take(Which::Skip), Op::Until(self.section_ms), Op::Drop, Op::Unmask, Op::Work(1)];
-        self.others(Body::Runs(Plan::new(&entry)));
+        let entry = if self.journal == Some(Does::Ordinary) { &ordinary[..] } else { &entry[..] };
+        self.others(Body::Runs(Plan::new(entry)));
     }
 
     /// As the kernel registers them: within a class what wants the journal, what goes wrong, and what logs; last of all
