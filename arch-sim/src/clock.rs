@@ -4,8 +4,8 @@ use hal::clock::Clock;
 
 use crate::faults::{Call, What};
 use crate::platform::{Sim, call};
-use crate::scheduler;
 use crate::world::with;
+use crate::{bench, scheduler};
 
 impl Clock for Sim {
     /// A tenth of a tick: several polls between two ticks are possible, since a wait also ends when
@@ -16,6 +16,7 @@ impl Clock for Sim {
         // A reading commutes with everything but the passing of time.
         let shared = with(|world| world.ticks_left > 0 || world.leaps_left > 0) == Some(true);
         scheduler::hal_call(shared);
+        bench::count();
         let wrong = call(Call::Clock);
         with(|world| match wrong {
             // A jump ahead for one reading, or back to where it was at the start.

@@ -5,8 +5,8 @@ use hal::console::EmergencyConsole;
 use crate::faults::{Call, Lie};
 use crate::oracle::Act;
 use crate::platform::{Sim, call, lies};
-use crate::scheduler;
 use crate::world::{World, with};
+use crate::{bench, scheduler};
 
 impl World {
     /// The step that an event line is about, for the coverage.
@@ -35,11 +35,13 @@ impl EmergencyConsole for Sim {
                 world.tell(|| String::from_utf8_lossy(bytes).trim_end().to_string());
             }
         });
-        match call(Call::Console) {
+        let taken = match call(Call::Console) {
             Some(_) => 0,
             None if lies(Lie::Written) => bytes.len().saturating_sub(1),
             None => bytes.len(),
-        }
+        };
+        bench::listen(bytes);
+        taken
     }
     fn read(&self) -> Option<u8> {
         if lies(Lie::Read) {

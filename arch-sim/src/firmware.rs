@@ -6,15 +6,16 @@ use hal::firmware::{Firmware, FirmwareError};
 use crate::faults::{Call, Faults};
 use crate::oracle::Act;
 use crate::platform::{Sim, call, faults};
-use crate::scheduler;
 use crate::services::{Id, Kind, on_the_panic_path};
 use crate::world::{End, current, with};
+use crate::{bench, scheduler};
 
 /// What firmware says to a service that does not come back where it works.
 const REFUSED: FirmwareError = FirmwareError::Returned(-2);
 
 impl Firmware for Sim {
     fn reboot(&self) -> FirmwareError {
+        bench::firmware();
         scheduler::hal_call(true);
         with(|world| world.act(Act::Reboot));
         let service = match with(|world| world.scenario.firmware) {
@@ -34,6 +35,7 @@ impl Firmware for Sim {
         scheduler::leave(End::Rebooted)
     }
     fn power_off(&self) -> FirmwareError {
+        bench::firmware();
         scheduler::hal_call(true);
         with(|world| world.act(Act::PowerOff));
         let rtas = matches!(with(|world| world.scenario.firmware), Some(Kind::Rtas | Kind::Strict));

@@ -12,6 +12,7 @@
 //! * [`oracle`], [`verdict`] – the promises, watched while a run goes on and judged at its end;
 //! * [`plan`], [`services`] – what CPUs do with locks and firmware, and what firmware bears;
 //! * [`cases`] – the rows of the list of failure modes; [`contract`] – what the HAL promises, asked of this machine;
+//! * [`staged`] – scenario files: a kernel command line as a scenario, with [`bench`] for steps that go wrong inside;
 //! * the rest are the modules that every port has.
 //!
 //! What does not run here: entry assembly, page tables, real stacks and their guards, interrupt
@@ -19,6 +20,7 @@
 
 pub mod action;
 pub mod allocator;
+pub mod bench;
 pub mod cases;
 pub mod choose;
 pub mod clock;
@@ -46,6 +48,7 @@ pub mod scheduler;
 pub mod services;
 pub mod smp;
 pub mod stack;
+pub mod staged;
 pub mod store;
 pub mod timer;
 pub mod trap;

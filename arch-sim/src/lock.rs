@@ -9,6 +9,7 @@ use crash_lock::{
     CrashLock, Domain, Enters, Found, Interruptible, Kernel, Never, Parking, Policy, Ruling, Sequence, Skip,
     Steal,
 };
+use hal::sync::{AtomicU32, Ordering};
 use hal::{CpuId, Platform};
 
 use crate::platform::{SIM, Sim};
@@ -68,6 +69,8 @@ pub struct Bank {
     never: Lock<Never>,
     store: Lock<Skip>,
     console: Lock<Steal>,
+    /// An ordinary one: 1 while it is held, by whomever.
+    ordinary: AtomicU32,
 }
 
 impl Bank {
@@ -79,6 +82,7 @@ impl Bank {
             never: Lock::new(Section(Which::Never)),
             store: Lock::new(Section(Which::Store)),
             console: Lock::new(Section(Which::Console)),
+            ordinary: AtomicU32::new(0),
         }
     }
 }
@@ -150,6 +154,16 @@ fn locked<P: Policy<Section>, R>(lock: &'static Lock<P>, which: Which, inside: i
     with(|world| world.section_ends(which));
     drop(guard);
     result
+}
+
+/// Takes the ordinary lock and waits for it, whoever has it and whatever became of him; runs `inside` under it.
+pub fn ordinary(inside: impl FnOnce()) {
+    let lock = &machine().bank().ordinary;
+    while lock.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        scheduler::relax();
+    }
+    inside();
+    lock.store(0, Ordering::Release);
 }
 
 /// Takes a lock by the rules of the panic path, and runs `inside` under it.

@@ -1,8 +1,9 @@
 //! Notifiers that do what the scenario says.
 
 use core_panic::notifier::{BeforeDumpEntry, Context, Notifier, Refusal};
+use crash_record::names::CpuState;
+use hal::CpuId;
 use hal::dump::BeforeDump;
-
 use hal::store::Store;
 
 use crate::faults::What;
@@ -10,8 +11,9 @@ use crate::lock::{self, Which};
 use crate::oracle::Act;
 use crate::plan::{self, Device};
 use crate::platform::SIM;
-use crate::scenario::{Does, MAX_NOTIFIERS};
-use crate::{scheduler, services, trap, world};
+use crate::scenario::{Does, MAX_NOTIFIERS, Scenario};
+use crate::world::machine;
+use crate::{MAX_CPUS, scheduler, services, trap, world};
 
 struct Simulated(usize);
 
@@ -51,9 +53,10 @@ pub static BEFORE_DUMP: [BeforeDumpEntry; MAX_NOTIFIERS] = {
     table
 };
 
-/// Its name.
-pub fn name(number: usize) -> &'static str {
-    NAMES[number % MAX_NOTIFIERS]
+/// The name of the notifier with this place in a scenario.
+pub fn name(scenario: &Scenario, number: usize) -> &'static str {
+    let number = number % MAX_NOTIFIERS;
+    scenario.notifiers[number].and_then(|spec| spec.name).unwrap_or(NAMES[number])
 }
 
 /// A piece of work.
@@ -64,6 +67,18 @@ fn works() {
 fn store(context: &dyn Context, entry: &[u8]) -> Result<(), Refusal> {
     let written = lock::enter(Which::Store, context, || SIM.write(0, entry))?;
     written.map_err(|_| Refusal::Failed("the store did not take it"))
+}
+
+/// What a driver does that brings its own way to stop the others: none of these signals is the sequence's.
+fn stop_again() {
+    let parked = |cpu: &CpuId| machine().record.state(*cpu) == CpuState::Parked;
+    for cpu in CpuId::all().take(MAX_CPUS).filter(parked) {
+        world::with(|world| {
+            let it = &mut world.cpus[cpu.index()];
+            (it.ipi_pending, it.nmi_pending) = (true, true);
+        });
+        scheduler::hal_call(true);
+    }
 }
 
 /// Who keeps the record.
@@ -84,7 +99,7 @@ impl Notifier for Keeper {
 
 impl Notifier for Simulated {
     fn name(&self) -> &'static str {
-        name(self.0)
+        world::with(|world| name(&world.scenario, self.0)).unwrap_or("?")
     }
 
     fn notify(&self, context: &dyn Context) -> Result<(), Refusal> {
@@ -120,11 +135,23 @@ impl Notifier for Simulated {
                 let _ = lock::enter(which, context, works);
             }),
             Does::Lock(which) => lock::hold(which, works).ok_or(Refusal::Skipped("no such lock")),
+            Does::Ordinary => {
+                lock::ordinary(works);
+                Ok(())
+            }
             Does::Call(id) => services::on_the_panic_path(id).map_err(|forbidden| {
                 context.line(format_args!("{id:?}: {forbidden}"));
                 Refusal::Skipped("firmware may not be called")
             }),
             Does::Store => store(context, b"a panic"),
+            Does::StopAgain => {
+                stop_again();
+                Ok(())
+            }
+            Does::Die => {
+                world::with(|world| world.me().nmi_blocked = true);
+                scheduler::hang()
+            }
             Does::Device => lock::enter(Which::Console, context, || plan::device(Device::write)),
         }
     }

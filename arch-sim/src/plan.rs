@@ -4,8 +4,9 @@ use crate::lock::{self, Which};
 use crate::oracle::Act;
 use crate::platform::SIM;
 use crate::random::Random;
+use crate::scenario::Body;
 use crate::services::{self, Id};
-use crate::world::with;
+use crate::world::{World, with};
 use crate::{scheduler, workload};
 use hal::cpu::Cpu;
 
@@ -24,6 +25,20 @@ pub enum Op {
     Work(u8),
     /// Goes on for so many polls: up to 10 ms each.
     Wait(u8),
+    /// Goes on until the clock shows so many ms more.
+    Until(u16),
+    /// Waits until somebody is inside this lock's section.
+    Await(Which),
+    /// Goes on under the ordinary lock until the clock shows so many ms more, and says that it is there.
+    Ordinary(u16),
+    /// Waits until somebody says that he is where the scenario wants him.
+    AwaitOne,
+    /// Goes on until there is a panic, and so many ms more.
+    After(u16),
+    /// Is where the scenario wants it.
+    Ready,
+    /// Waits until everybody is there who says so.
+    Gather,
     /// Never ends.
     Spin,
     /// A call into firmware.
@@ -109,6 +124,20 @@ impl Plan {
     }
 }
 
+/// Works until it is so.
+fn wait(so: impl Fn(&World) -> bool) {
+    while with(|world| so(world)) == Some(false) {
+        with(|world| world.act(Act::Work));
+        scheduler::relax();
+    }
+}
+
+/// Works until the clock shows so many ms more.
+fn until(ms: u16) {
+    let over = with(|world| world.now + u64::from(ms) * 1_000_000).unwrap_or(0);
+    wait(|world| world.now >= over);
+}
+
 /// Up to the end, or the release of a lock; returns what comes after that.
 fn run(mut ops: &[Option<Op>]) -> &[Option<Op>] {
     while let Some((Some(op), rest)) = ops.split_first() {
@@ -131,6 +160,26 @@ fn run(mut ops: &[Option<Op>]) -> &[Option<Op>] {
             Op::Wait(polls) => (0..polls).for_each(|_| {
                 with(|world| world.act(Act::Work));
                 scheduler::relax();
+            }),
+            Op::Until(ms) => until(ms),
+            Op::Await(which) => wait(|world| world.somebody_is_inside(which)),
+            Op::Ordinary(ms) => lock::ordinary(|| {
+                with(|world| world.ready |= 1 << world.current);
+                until(ms);
+            }),
+            Op::AwaitOne => wait(|world| world.ready != 0),
+            Op::After(ms) => {
+                wait(|world| world.oracle.owner.is_some());
+                until(ms);
+            }
+            Op::Ready => {
+                with(|world| world.ready |= 1 << world.current);
+            }
+            Op::Gather => wait(|world| {
+                let says = |plan: &Plan| plan.has(|op| op == Op::Ready);
+                let bodies = world.scenario.cpus.iter().enumerate();
+                let mut all = bodies.filter(|(_, body)| matches!(body, Body::Runs(plan) if says(plan)));
+                all.all(|(cpu, _)| world.ready & 1 << cpu != 0)
             }),
             Op::Spin => loop {
                 with(|world| world.act(Act::Work));

@@ -84,6 +84,8 @@ impl Lab {
                 | Body::Runs(_)
                 | Body::Panics
                 | Body::PanicsInNmi
+                | Body::Fails(_)
+                | Body::Handles(_)
                 | Body::Checks(_)
                 | Body::Serves => {
                     use crash_record::layout::slot;
@@ -91,7 +93,7 @@ impl Lab {
                     self.machine.record.set_slot(cpu, slot::STATE, u64::from(CpuState::Online.number()));
                     self.world.oracle.online |= 1 << number;
                 }
-                Body::Absent | Body::PanicsEarly => {}
+                Body::Absent | Body::PanicsEarly | Body::Unstarted => {}
             }
         }
     }

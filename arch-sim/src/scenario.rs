@@ -2,7 +2,7 @@
 
 use core_panic::Config;
 use core_panic::config::{FinalAction, KexecMode, StopPolicy};
-use crash_record::names::Class;
+use crash_record::names::{Class, Step};
 
 use crate::MAX_CPUS;
 use crate::faults::{Call, Faults, What};
@@ -30,10 +30,27 @@ pub enum Body {
     PanicsEarly,
     /// Was started and never comes up.
     Never,
+    /// Nobody has started it.
+    Unstarted,
+    /// Something goes wrong with it that is no panic of its own code.
+    Fails(What),
+    /// Is in an NMI handler from the start, which does this.
+    Handles(Handler),
     /// Checks what the HAL promises: the checks of this tier.
     Checks(u8),
     /// Does for it what it is asked to.
     Serves,
+}
+
+/// What an NMI handler does in which a CPU is when the panic comes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Handler {
+    /// Returns some time after this CPU was signalled.
+    Busy,
+    /// Looks for a panic once the stop is over; the path goes on when this CPU has parked.
+    Late,
+    /// Never returns, and never looks.
+    Deaf,
 }
 
 /// What a notifier does.
@@ -65,12 +82,18 @@ pub enum Does {
     EnterTwice(Which),
     /// Asks for a lock as if there were no panic.
     Lock(Which),
+    /// Waits for the ordinary lock.
+    Ordinary,
     /// Calls firmware.
     Call(Id),
     /// Writes an entry to the store, under its lock.
     Store,
     /// Writes to the console driver's device, under its lock.
     Device,
+    /// Sends the stop signals once more to whoever is parked.
+    StopAgain,
+    /// Never comes back, and no NMI reaches its CPU any more.
+    Die,
 }
 
 /// A notifier.
@@ -80,10 +103,15 @@ pub struct NotifierSpec {
     pub class: Class,
     /// What it does.
     pub does: Does,
+    /// What it is called; its place in the scenario, if that does not matter.
+    pub name: Option<&'static str>,
 }
 
 /// The most notifiers of a scenario.
 pub const MAX_NOTIFIERS: usize = 20;
+
+/// The most steps of a scenario that go wrong inside.
+pub const MAX_STEPS: usize = 6;
 
 /// Everything about a run but its schedule.
 #[derive(Clone, Copy, Debug)]
@@ -100,12 +128,16 @@ pub struct Scenario {
     pub firmware: Kind,
     /// What is wrong with the machine.
     pub faults: Faults,
+    /// Steps that go wrong inside, and how (bench.rs).
+    pub steps: [Option<(Step, What)>; MAX_STEPS],
     /// NMIs from outside that may come, at any point.
     pub external_nmis: u8,
     /// CPU that they go to; any if `None`.
     pub external_to: Option<u8>,
     /// Whether an NMI from outside makes a CPU panic that takes it while there is none.
     pub button_panics: bool,
+    /// Whether one of them comes for sure: before the machine comes to rest without a panic.
+    pub pressed: bool,
     /// Machine checks that may come, at any point, on any CPU.
     pub machine_checks: u8,
     /// Times that a little time may pass while somebody could run.
@@ -136,9 +168,11 @@ impl Scenario {
             keeper: false,
             firmware: Kind::Plain,
             faults: Faults::NONE,
+            steps: [None; MAX_STEPS],
             external_nmis: 0,
             external_to: None,
             button_panics: false,
+            pressed: false,
             machine_checks: 0,
             early_ticks: 0,
             leaps: 0,
@@ -173,11 +207,16 @@ impl Scenario {
     }
 
     /// With one more notifier; unchanged if there is no room.
-    pub const fn notifier(mut self, class: Class, does: Does) -> Scenario {
+    pub const fn notifier(self, class: Class, does: Does) -> Scenario {
+        self.registered(NotifierSpec { class, does, name: None })
+    }
+
+    /// With one more notifier; unchanged if there is no room.
+    pub const fn registered(mut self, spec: NotifierSpec) -> Scenario {
         let mut at = 0;
         while at < MAX_NOTIFIERS {
             if self.notifiers[at].is_none() {
-                self.notifiers[at] = Some(NotifierSpec { class, does });
+                self.notifiers[at] = Some(spec);
                 return self;
             }
             at += 1;
@@ -190,6 +229,12 @@ impl Scenario {
         self.cpus.iter().take_while(|body| **body != Body::Absent).count()
     }
 
+    /// Whether somebody waits for others before he panics, so that time has to pass before.
+    pub fn awaits(&self) -> bool {
+        let awaits = |op| matches!(op, Op::Await(_) | Op::AwaitOne | Op::Gather);
+        self.cpus.iter().any(|body| matches!(body, Body::Runs(plan) if plan.has(awaits)))
+    }
+
     /// A number that stands for it.
     pub fn hash(&self) -> u64 {
         use std::hash::{DefaultHasher, Hash, Hasher};
@@ -197,6 +242,7 @@ impl Scenario {
         (self.cpus, self.notifiers, self.faults, self.rounds, self.preemptions).hash(&mut hasher);
         (self.external_nmis, self.external_to, self.button_panics, self.machine_checks).hash(&mut hasher);
         (self.early_ticks, self.leaps, self.turns, self.firmware, self.keeper).hash(&mut hasher);
+        (self.steps, self.pressed).hash(&mut hasher);
         let config = &self.config;
         (config.kexec as u8, config.stop as u8, config.final_action as u8).hash(&mut hasher);
         (config.timeout_s, config.scale, config.cpu, config.grace_ms).hash(&mut hasher);

@@ -93,6 +93,9 @@ impl World {
             if waits && !self.over() {
                 actions.push(Action::Tick);
             } else {
+                if self.scenario.pressed && self.oracle.owner.is_none() {
+                    (0..self.count).for_each(|cpu| self.signals(cpu, &mut actions));
+                }
                 return actions;
             }
         }
@@ -118,7 +121,7 @@ impl World {
 
     /// The owner has stopped for good, and nothing is on its way to it; or nobody panics, and no timer is armed.
     fn over(&self) -> bool {
-        if self.checks() {
+        if self.checks() || (self.oracle.owner.is_none() && self.scenario.awaits()) {
             return false;
         }
         let timers = self.cpus.iter().any(|cpu| cpu.timer.is_some());

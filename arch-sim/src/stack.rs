@@ -12,6 +12,7 @@ impl PanicStacks for Sim {
     fn switch<T>(&self, index: usize, entry: fn(&T) -> !, argument: &T) -> ! {
         with(|world| {
             world.enters();
+            world.abandons_step();
             let stack = index % Self::COUNT;
             let before = world.me().stack.replace(stack);
             if before == Some(stack) {

@@ -46,7 +46,7 @@ pub fn handle(action: Action) -> Resume {
     {
         with(|world| world.oracle.witness(world.current, snapshot.registers.number()));
         with(|world| world.dies());
-        panic.enter(&Cause { reason: "nmi-button", message: &"somebody pressed it" }, &snapshot);
+        panic.enter(&Cause { reason: "rust-panic", message: &"somebody pressed it" }, &snapshot);
     }
     let me = CpuId::new(current()).unwrap_or(CpuId::BOOT);
     if machine().locks().pending(me) { Resume::Masked } else { Resume::AsItWas }

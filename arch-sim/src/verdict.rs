@@ -45,7 +45,8 @@ pub fn bound_ns(scenario: &Scenario) -> u64 {
     total += 2 * 1_000 + u64::from(config.timeout_s) * 1_000 + 1_000;
     // A takeover: two unanswered shots; the standby that has to notice first.
     total += 3 * 1_000;
-    let injections = scenario.faults.injections.iter().flatten().count() as u64;
+    let steps = scenario.steps.iter().flatten().count() as u64;
+    let injections = scenario.faults.injections.iter().flatten().count() as u64 + steps;
     // A shot that is on its way is waited for.
     total += 2_000 * (injections + u64::from(scenario.machine_checks) + 1);
     let mut total = total * MS * u64::from(config.scale);
@@ -182,6 +183,8 @@ impl World {
         let mut reasons = 0;
         let mut rulings = [0u8; 2];
         let mut named = [false; crate::scenario::MAX_NOTIFIERS];
+        // Whose name took too much time is not asked for it again.
+        let mut unnamed = false;
         for entry in view.entries() {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -194,8 +197,9 @@ impl World {
                     *count = count.saturating_add(1);
                 }
                 EntryKind::Notifier => {
+                    unnamed |= entry.text.starts_with('?');
                     for (number, named) in named.iter_mut().enumerate() {
-                        *named |= entry.text.starts_with(notifiers::name(number));
+                        *named |= entry.text.starts_with(notifiers::name(&self.scenario, number));
                     }
                 }
                 EntryKind::Step if entry.outcome != Some(Outcome::Leaving) => {
@@ -231,6 +235,7 @@ impl World {
             }
         }
         for (number, named) in named.into_iter().enumerate() {
+            let named = named || (unnamed && !in_time);
             if undisturbed && oracle.notified & 1 << number != 0 && !named {
                 self.violation("P5", format_args!("notifier {number} ran and is not in the record"));
             }
@@ -278,9 +283,10 @@ impl World {
             // It may have answered late.
             Some(CpuState::Missing | CpuState::Deferred) => false,
             Some(CpuState::Starting) => !matches!(self.scenario.cpus[number], Body::Never | Body::Starts),
-            Some(CpuState::NeverOnline) => {
-                !matches!(self.scenario.cpus[number], Body::PanicsEarly | Body::Starts | Body::Never)
-            }
+            Some(CpuState::NeverOnline) => !matches!(
+                self.scenario.cpus[number],
+                Body::PanicsEarly | Body::Starts | Body::Never | Body::Unstarted
+            ),
             _ => true,
         };
         if wrong {

@@ -3,12 +3,13 @@
 use core::fmt;
 
 use core_panic::Cause;
+use crash_record::layout::{header, slot};
 use hal::CpuId;
 use hal::sync::Ordering;
 
 use crate::faults::{Call, What};
 use crate::oracle::Act;
-use crate::scenario::Body;
+use crate::scenario::{Body, Handler};
 use crate::world::{current, machine, with};
 use crate::{contract, registers, scheduler, trap};
 
@@ -44,7 +45,7 @@ pub fn panics() -> ! {
         world.dies();
         world.tell(|| "panics".into());
     });
-    machine().panic().enter(&Cause { reason: "test", message: &Message }, &snapshot)
+    machine().panic().enter(&Cause { reason: "rust-panic", message: &Message }, &snapshot)
 }
 
 fn work(cpu: usize) {
@@ -56,11 +57,33 @@ fn work(cpu: usize) {
     }
 }
 
+/// The executing CPU is in an NMI handler: until that returns, or the panic path parks it there.
+fn handle(cpu: usize, handler: Handler) {
+    let record = &machine().record;
+    let wait = |signalled: &dyn Fn() -> bool| {
+        while !signalled() {
+            scheduler::relax();
+        }
+    };
+    match handler {
+        Handler::Busy => {
+            let me = CpuId::new(cpu).unwrap_or(CpuId::BOOT);
+            wait(&|| record.slot(me, slot::OWNER_SIGNALLED_AT) != 0);
+            with(|world| (world.me().nmi_blocked, world.me().interrupts) = (false, true));
+            scheduler::hal_call(true);
+        }
+        Handler::Late => wait(&|| record.load(header::STOPPED_AT) != 0),
+        Handler::Deaf => scheduler::hang(),
+    }
+}
+
 /// Runs on each CPU from its start. CPUs that are up at the start of a run were published before it.
 pub fn body(cpu: usize) {
     let what = with(|world| world.scenario.cpus[cpu]).unwrap_or(Body::Absent);
     match what {
-        Body::Absent | Body::Never => {}
+        Body::Absent | Body::Never | Body::Unstarted => {}
+        Body::Fails(what) => trap::fault(what),
+        Body::Handles(handler) => handle(cpu, handler),
         Body::Works => work(cpu),
         Body::Runs(plan) => {
             for _ in 0..with(|world| world.scenario.rounds).unwrap_or(0) {

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use crate::MAX_CPUS;
 use crate::action::{Action, Schedule};
 use crate::allocator;
+use crate::bench::Due;
 use crate::choose::Chooser;
 use crate::faults::{Call, Faults, What};
 use crate::machine::Machine;
@@ -161,6 +162,10 @@ pub struct World {
     pub preemptions_left: u8,
     /// When the path must be over, ns.
     pub bound: u64,
+    /// CPUs that are where the scenario wants them, a bit each.
+    pub ready: u8,
+    /// The step that is about to go wrong (bench.rs).
+    pub due: Due,
     /// How it ended.
     pub end: Option<End>,
     /// The console driver's device.
@@ -192,14 +197,22 @@ pub(crate) fn install(world: *mut World) {
 ///
 /// Host code: what it allocates is not held against the panic path.
 pub fn with<R>(look: impl FnOnce(&mut World) -> R) -> Option<R> {
-    let world = WORLD.get();
-    if world.is_null() {
+    /// The world while somebody looks at it: it is nobody else's then, so an atomic that is looked at is no point of the
+    /// schedule.
+    struct Taken(*mut World);
+    impl Drop for Taken {
+        fn drop(&mut self) {
+            WORLD.set(self.0);
+        }
+    }
+    let taken = Taken(WORLD.replace(std::ptr::null_mut()));
+    if taken.0.is_null() {
         return None;
     }
     let guest = allocator::in_guest(false);
-    // SAFETY: installed by `run`, whose borrow of it lasts until it is taken out again; `look` does not
-    // come back here, so this is the only reference.
-    let result = look(unsafe { &mut *world });
+    // SAFETY: installed by `run`, whose borrow of it lasts until it is taken out again; whoever comes here before it is
+    // put back finds none, so this is the only reference.
+    let result = look(unsafe { &mut *taken.0 });
     allocator::in_guest(guest);
     Some(result)
 }
@@ -242,6 +255,8 @@ impl World {
             leaps_left: 0,
             preemptions_left: 0,
             bound: 0,
+            ready: 0,
+            due: Due::default(),
             end: None,
             device: Device::default(),
             store: crate::store::Content::EMPTY,
@@ -259,9 +274,10 @@ impl World {
         self.count = scenario.count();
         self.cpus = [CpuWorld::NEW; MAX_CPUS];
         for (number, cpu) in self.cpus.iter_mut().enumerate() {
-            cpu.interrupts = !Faults::has(scenario.faults.masked | scenario.faults.in_nmi, number);
-            cpu.nmi_blocked = Faults::has(scenario.faults.in_nmi, number);
-            if matches!(scenario.cpus[number], Body::Absent | Body::Never) {
+            let inside = matches!(scenario.cpus[number], Body::Handles(_));
+            cpu.nmi_blocked = inside || Faults::has(scenario.faults.in_nmi, number);
+            cpu.interrupts = !cpu.nmi_blocked && !Faults::has(scenario.faults.masked, number);
+            if matches!(scenario.cpus[number], Body::Absent | Body::Never | Body::Unstarted) {
                 cpu.status = Status::Gone;
             }
         }
@@ -276,6 +292,8 @@ impl World {
         self.leaps_left = scenario.leaps;
         self.preemptions_left = scenario.preemptions.unwrap_or(u8::MAX);
         self.bound = crate::verdict::bound_ns(scenario);
+        self.ready = 0;
+        self.due = Due::default();
         self.end = None;
         self.device = Device::default();
         self.store = crate::store::Content::EMPTY;

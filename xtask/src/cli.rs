@@ -273,9 +273,9 @@ pub struct SimulateArgs {
     /// Where the random numbers start: decimal, or hexadecimal after 0x (default: 1)
     #[arg(long, value_name = "S")]
     pub seed: Option<String>,
-    /// Random schedules to run
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub schedules: u64,
+    /// Random schedules to run (default: 100000; of a scenario file 200 for each combination)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub schedules: Option<u64>,
     /// Only this row of the list of failure modes
     #[arg(long, value_name = "R")]
     pub row: Option<String>,
@@ -288,6 +288,24 @@ pub struct SimulateArgs {
     /// Every schedule of some small scenarios, instead of random ones
     #[arg(long, conflicts_with_all = ["row", "replay"])]
     pub exhaustive: bool,
+    /// Stage every file of scenarios/ that this machine can stage, and judge by what the file expects
+    #[arg(long, conflicts_with_all = ["row", "rows", "replay", "exhaustive", "scenario"])]
+    pub scenarios: bool,
+    /// Of these only the ones with this text in their name
+    #[arg(long, value_name = "TEXT", requires = "scenarios")]
+    pub filter: Option<String>,
+    /// The same for one of them; with --replay and one value for each of the next three, one run again
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["row", "rows", "exhaustive"])]
+    pub scenario: Option<String>,
+    /// When to jump into the crash image (default: each value that the scenario has a meaning with)
+    #[arg(long, value_enum, requires = "scenario")]
+    pub kexec: Option<Kexec>,
+    /// How to stop the other CPUs (default: the same)
+    #[arg(long, value_enum, requires = "scenario")]
+    pub stop: Option<Stop>,
+    /// Number of CPUs, up to 4 (default: each that the scenario has a meaning with)
+    #[arg(long, value_name = "N", requires = "scenario", value_parser = clap::value_parser!(u32).range(1..=4))]
+    pub cpus: Option<u32>,
     /// Host threads (default: one for each CPU of this host)
     #[arg(long, value_name = "J", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,

@@ -13,7 +13,7 @@ use crate::store::Format;
 use crate::workspace::Workspace;
 
 /// One file of `machines/`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
     /// Its name: the file's name without the suffix, and what people type.
@@ -55,7 +55,7 @@ pub struct Machine {
 }
 
 /// `[build]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Build {
     /// Built-in target triple.
@@ -66,7 +66,7 @@ pub struct Build {
 }
 
 /// `[memory]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
     /// MiB, when nothing else is asked for.
@@ -100,7 +100,7 @@ impl Memory {
 }
 
 /// `[cpus]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cpus {
     /// When nothing else is asked for.
@@ -110,7 +110,7 @@ pub struct Cpus {
 }
 
 /// `[qemu]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Qemu {
     /// Program.
@@ -176,7 +176,7 @@ pub struct Ending {
 }
 
 /// `[registers]`: the text of the monitor command `info registers -a`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registers {
     /// What stands in front of a CPU's number.
@@ -285,7 +285,7 @@ pub struct Conformance {
 }
 
 /// `[suite]`: the columns of the matrix that `cargo xtask test` runs.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
     /// Numbers of CPUs.

@@ -58,7 +58,7 @@ pub fn value_name<T: ValueEnum>(value: T) -> String {
 }
 
 /// Why a scenario does not run with this value of an axis.
-fn no_meaning<T: ValueEnum>(scenario: &str, axis: &str, value: T, known: &[T]) -> String {
+pub fn no_meaning<T: ValueEnum>(scenario: &str, axis: &str, value: T, known: &[T]) -> String {
     let known: Vec<_> = known.iter().map(|known| value_name(known.clone())).collect();
     format!("`{scenario}` has no meaning with --{axis} {}, only with {}", value_name(value), known.join(", "))
 }

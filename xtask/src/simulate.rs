@@ -1,6 +1,10 @@
 //! `cargo xtask simulate`: the simulator as a child. It runs the same `core-panic` as a kernel, so this
 //! program does not link it (`dependency-direction`): what it is told is what anybody would type.
 
+pub mod answer;
+mod files;
+mod variant;
+
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
@@ -28,6 +32,9 @@ pub fn simulator(root: &Path, target: Option<&Path>, build: bool) -> Command {
     command
 }
 
+/// Schedules that are run if nobody says how many.
+const SCHEDULES: u64 = 100_000;
+
 fn arguments(args: &SimulateArgs) -> Vec<String> {
     let mut out = Vec::new();
     let mut option = |name: &str, value: &str| out.extend([format!("--{name}"), value.to_owned()]);
@@ -40,7 +47,7 @@ fn arguments(args: &SimulateArgs) -> Vec<String> {
     match &args.replay {
         Some(choices) => option("replay", choices),
         None if args.exhaustive => {}
-        None => option("schedules", &args.schedules.to_string()),
+        None => option("schedules", &args.schedules.unwrap_or(SCHEDULES).to_string()),
     }
     if let Some(row) = &args.row {
         option("row", row);
@@ -56,10 +63,15 @@ fn arguments(args: &SimulateArgs) -> Vec<String> {
 
 /// `cargo xtask simulate`
 pub fn command(workspace: &Workspace, args: &SimulateArgs) -> Result<()> {
+    let chosen =
+        if args.scenarios || args.scenario.is_some() { Some(files::chosen(workspace, args)?) } else { None };
     let status =
         |mut command: Command| kill::status(&mut command).or_environment(|| "cannot run cargo".into());
     if !status(simulator(workspace.root(), None, true))?.success() {
         return Err(unexpected("the simulator could not be built"));
+    }
+    if let Some(chosen) = chosen {
+        return files::command(workspace, args, &chosen);
     }
     let mut command = simulator(workspace.root(), None, false);
     command.args(arguments(args));
@@ -110,7 +122,7 @@ mod tests {
 
     #[test]
     fn arguments_are_handed_on() {
-        let args = SimulateArgs { seed: Some("0x5".into()), schedules: 7, ..SimulateArgs::default() };
+        let args = SimulateArgs { seed: Some("0x5".into()), schedules: Some(7), ..SimulateArgs::default() };
         assert_eq!(words(args.clone()), "--seed 0x5 --schedules 7");
         let row = SimulateArgs { row: Some("28b".into()), jobs: Some(1), ..args.clone() };
         assert_eq!(words(row), "--seed 0x5 --schedules 7 --row 28b --jobs 1");

@@ -26,9 +26,16 @@ simulate [--row R] --expect P [--median K]                 0 if a run breaks pro
                                                            after how many schedules, the median of K hunts
 simulate [--row R] --survey N                              counts violations by kind and goes on
 
+simulate --staged [--seed S] [--schedules N] [--jobs J]    reads scenarios, a line each: CPUs and the words of a
+                                                           kernel command line; says what is to be seen
+simulate --staged --replay CHOICES                         the same for one schedule of one, with its timeline
+
 A seed is decimal, or hexadecimal after 0x. P is P1 to P10, or `row`: what a row wants beyond the promises.
 Exit codes: 0 as expected, 1 not, 2 usage.
 ";
+
+#[path = "simulate/staged.rs"]
+mod staged;
 
 #[derive(Default)]
 struct Options {
@@ -42,6 +49,7 @@ struct Options {
     expect: Option<String>,
     replay: Option<Schedule>,
     rows: bool,
+    staged: bool,
     contract: bool,
     exhaustive: bool,
 }
@@ -71,6 +79,7 @@ fn options() -> Result<Options, String> {
             "--replay" => options.replay = Some(value()?.parse()?),
             "--help" => return Err(HELP.into()),
             "--rows" => options.rows = true,
+            "--staged" => options.staged = true,
             "--contract" => options.contract = true,
             "--exhaustive" => options.exhaustive = true,
             _ => return Err(format!("{HELP}\nunknown: `{argument}`")),
@@ -81,7 +90,7 @@ fn options() -> Result<Options, String> {
 
 /// Options that are left out of a replay would replay something else.
 fn checked(options: Options) -> Result<Options, String> {
-    if options.replay.is_some() && options.seed.is_none() && options.row.is_none() {
+    if options.replay.is_some() && options.seed.is_none() && options.row.is_none() && !options.staged {
         return Err("--replay wants the --seed that was printed with it (or a --row)".into());
     }
     // What is good after no run at all says nothing.
@@ -99,6 +108,8 @@ fn checked(options: Options) -> Result<Options, String> {
     }
     Ok(options)
 }
+
+const NO_SUCH_SCHEDULE: &str = "this is not a schedule of this scenario, or not of this version of the code";
 
 const PROMISES: [&str; 11] = ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "row"];
 
@@ -132,7 +143,15 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let good = if options.rows {
+    let good = if options.staged {
+        match staged::command(&options) {
+            Ok(()) => true,
+            Err(what) => {
+                eprintln!("{what}");
+                return ExitCode::from(2);
+            }
+        }
+    } else if options.rows {
         rows();
         true
     } else if options.contract {
@@ -145,7 +164,7 @@ fn main() -> ExitCode {
         match again(prey, options.seed.unwrap_or(1), schedule) {
             Some(good) => good,
             None => {
-                eprintln!("this is not a schedule of this scenario, or not of this version of the code");
+                eprintln!("{NO_SUCH_SCHEDULE}");
                 return ExitCode::from(2);
             }
         }

@@ -191,6 +191,11 @@ impl World {
         }
     }
 
+    /// Whether a CPU is inside this lock's section.
+    pub fn somebody_is_inside(&self, which: Which) -> bool {
+        self.oracle.locks.inside[which as usize].is_some()
+    }
+
     /// The executing CPU is about to release a lock.
     pub fn section_ends(&mut self, which: Which) {
         let (me, lock) = (self.current, which as usize);

@@ -23,7 +23,7 @@ use crate::workspace::Workspace;
 use tiers::Tiers;
 
 /// The port that is no machine.
-const SIMULATOR: &str = "sim";
+pub const SIMULATOR: &str = "sim";
 /// Every port.
 const ALL: &str = "all";
 

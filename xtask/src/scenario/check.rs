@@ -207,7 +207,7 @@ impl Scenario {
         shown: &Path,
     ) -> Result<()> {
         if let Some(odd) =
-            self.on.keys().find(|name| !machines.contains(name) && !Self::stands_for_others(name))
+            self.on.keys().find(|name| !machines.contains(name) && !Self::stands_for_no_machine(name))
         {
             let message = format!("no machine `{odd}`. There are: {}", machines.join(", "));
             return Err(data::mistake_in(text, shown, "on", Some(odd), &message));

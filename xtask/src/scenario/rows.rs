@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{Input, Scenario};
+use crate::conformance::SIMULATOR;
 use crate::machine::Capability;
 
 /// Rows of the list of failure modes: 1 to this.
@@ -57,9 +58,9 @@ impl Scenario {
         self.on.get(machine).or_else(|| self.on.get(OTHERS))
     }
 
-    /// Whether `name` is one that a table can have beside those of machines.
-    pub fn stands_for_others(name: &str) -> bool {
-        name == OTHERS
+    /// Whether `name` is one that a table can have beside those of machines: the simulated machine has one, too.
+    pub fn stands_for_no_machine(name: &str) -> bool {
+        name == OTHERS || name == SIMULATOR
     }
 
     /// The scenario as it is on this machine.

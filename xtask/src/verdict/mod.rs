@@ -19,6 +19,7 @@ mod price;
 mod record;
 pub mod roles;
 mod rulings;
+pub mod simulated;
 mod steps;
 mod store;
 mod stray;
