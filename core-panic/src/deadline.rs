@@ -216,10 +216,10 @@ impl Deadline {
             }
             _ => false,
         };
-        if late {
-            self.taken.store(shot.generation, Ordering::Release);
-        }
-        if late && !ending { Hit::Late } else { Hit::Not }
+        // Timer and watcher may both shoot at what began before there was a watcher: the second one finds the re-entry that
+        // the first one brought about.
+        let first = late && self.taken.fetch_max(shot.generation, Ordering::AcqRel) < shot.generation;
+        if first && !ending { Hit::Late } else { Hit::Not }
     }
 }
 
@@ -236,6 +236,20 @@ mod tests {
         deadline.sent(generation);
         assert_eq!(deadline.hit(5), Hit::Late);
         assert!(deadline.arrived(generation));
+    }
+
+    #[test]
+    fn what_is_late_is_abandoned_once() {
+        let deadline = Deadline::new();
+        let first = deadline.begin(0, 10);
+        deadline.timed(first);
+        assert!(deadline.fire(first));
+        assert_eq!(deadline.hit(20), Hit::Late, "the timer's");
+        deadline.sent(first);
+        assert_eq!(deadline.hit(21), Hit::Not, "the watcher's finds the re-entry");
+        assert!(deadline.settle(first, State::Done));
+        deadline.timed(deadline.begin(30, 10));
+        assert_eq!(deadline.hit(40), Hit::Late, "what comes next has a time of its own");
     }
 
     #[test]
