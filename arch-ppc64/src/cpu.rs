@@ -30,6 +30,7 @@ impl Msr {
 
 /// The longest that a decrementer of so many bits can be put off, in ticks: one bit is its sign (Power ISA 3.0B, Book III,
 /// "Decrementer").
+#[cfg(any(mayday_metal, test))]
 const fn longest(bits: u32) -> u64 {
     u64::MAX >> 1 >> (64 - bits)
 }
