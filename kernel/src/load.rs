@@ -89,7 +89,8 @@ pub fn run(cpu: CpuId) -> ! {
 }
 
 /// An interrupt for the next CPU, now and then. One whose role it is to hold a lock with interrupts on gets none: what it
-/// shows is how it is stopped in its section.
+/// shows is how it is stopped in its section. Nor does any where the HAL's promises are looked at: there a system reset has
+/// to be survived.
 fn send_nudge(cpu: CpuId, cpus: usize) {
     let Some(next) = CpuId::new((cpu.index() + 1) % cpus) else { return };
     let (now, last) = (PORT.now_ns(), &NUDGED[cpu.index()]);
@@ -97,7 +98,7 @@ fn send_nudge(cpu: CpuId, cpus: usize) {
     let period = options().nudge_us * (1_000 + 100 * cpu.index() as u64);
     let quiet = now.wrapping_sub(last.load(Ordering::Relaxed)) < period;
     let holds = |role: Role| role.interrupts && role.lock.is_some();
-    if quiet || next == cpu || options().role(next).is_some_and(holds) {
+    if options().contract.is_some() || quiet || next == cpu || options().role(next).is_some_and(holds) {
         return;
     }
     last.store(now, Ordering::Relaxed);
