@@ -147,6 +147,12 @@ fn claim(name: &'static str, facts: &Facts) -> Check {
 fn intact(name: &'static str, facts: &Facts) -> Check {
     match facts.inspection() {
         Some(_) => record::intact(name, facts),
+        // Where powering off is the emulator's end at once, there is no machine left to read.
+        None if facts.machine.ending.get("poweroff").is_some_and(|ending| ending.shutdown.is_none())
+            && facts.evidence.shutdowns.is_empty() =>
+        {
+            Check::none(name, "it did not come to hold, and this machine is gone when it is off")
+        }
         None => Check::fail(name, "a kernel that holds still for its record to be read", "none did"),
     }
 }
