@@ -57,8 +57,8 @@ fn wait_for_arrival(cpu: CpuId, ns: u64) -> bool {
 }
 
 /// Whether the processor accepts a SIPI right behind INIT. The 10 ms between them are the MP specification's (B.4), for the
-/// processors of its time. Linux waits for none of it on Intel's from family 6 on but for 15, AMD's from 15 on and
-/// Hygon's; nor does this. One that loses the first SIPI all the same hears the second.
+/// processors of its time. Linux waits for none of it on Intel's from family 6 on, AMD's from 15 on and Hygon's; nor does
+/// this, by the base number: Intel's 6, AMD's and Hygon's 15. One that loses the first SIPI all the same hears the second.
 fn resets_at_once() -> bool {
     let leaf0 = core::arch::x86_64::__cpuid(0);
     let (vendor, family) = ([leaf0.ebx, leaf0.edx, leaf0.ecx], core::arch::x86_64::__cpuid(1).eax >> 8 & 0xF);

@@ -62,6 +62,14 @@ fn number(text: &str) -> Result<u64, String> {
     parsed.map_err(|_| format!("not a number: `{text}`"))
 }
 
+impl Options {
+    /// Threads: as many as were asked for, or as there are cores, but no more than there is work for.
+    fn jobs(&self, work: u64) -> u64 {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+        self.jobs.unwrap_or(cores).min(work).clamp(1, 64)
+    }
+}
+
 fn options() -> Result<Options, String> {
     let mut options = Options::default();
     let mut arguments = std::env::args().skip(1);
@@ -271,8 +279,7 @@ fn survey(prey: Prey, base: u64, count: u64) -> bool {
 fn hunt(prey: Prey, options: &Options) -> bool {
     let base = options.seed.unwrap_or(1);
     let runs = options.schedules.unwrap_or(100_000);
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let jobs = options.jobs.unwrap_or(cores).min(runs).clamp(1, 64);
+    let jobs = options.jobs(runs);
     let start = Instant::now();
     let done = std::sync::atomic::AtomicU64::new(0);
     let stop = std::sync::atomic::AtomicBool::new(false);

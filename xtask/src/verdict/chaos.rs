@@ -144,14 +144,17 @@ fn claim(name: &'static str, facts: &Facts) -> Check {
     }
 }
 
+/// It ended by its final action, and with that action the emulator is gone at once, without a SHUTDOWN to stop at.
+fn leaves_nothing(facts: &Facts) -> bool {
+    let rule = last_action(facts).and_then(|action| facts.machine.ending.get(&action));
+    rule.is_some_and(|rule| rule.shutdown.is_none() && !rule.stays && as_ruled(facts, rule))
+}
+
 fn intact(name: &'static str, facts: &Facts) -> Check {
     match facts.inspection() {
         Some(_) => record::intact(name, facts),
-        // Where powering off is the emulator's end at once, there is no machine left to read.
-        None if facts.machine.ending.get("poweroff").is_some_and(|ending| ending.shutdown.is_none())
-            && facts.evidence.shutdowns.is_empty() =>
-        {
-            Check::none(name, "it did not come to hold, and this machine is gone when it is off")
+        None if leaves_nothing(facts) => {
+            Check::none(name, "it did not come to hold, and its final action leaves no machine to read")
         }
         None => Check::fail(name, "a kernel that holds still for its record to be read", "none did"),
     }

@@ -252,6 +252,28 @@ fn lock_price() {
 }
 
 #[test]
+fn what_is_gone_with_its_last_action_cannot_be_read() {
+    let record = |exit: i32, end: &str, shutdown: &str, held: bool| {
+        let mut run = Run::good().without_capture();
+        run.machine += &format!("[ending.poweroff]\nexit = 0\n{end}\n");
+        (run.held, run.ended) = (held, Ended::Exit(exit));
+        run.shutdowns = Some(shutdown.to_owned()).filter(|reason| !reason.is_empty()).into_iter().collect();
+        let checks = run.judged_by(chaos::judge).checks;
+        checks.into_iter().find(|check| check.name == "record-intact").unwrap().outcome
+    };
+    let says = "shutdown = \"guest-shutdown\"";
+    assert_eq!(record(0, "", "", true), Outcome::Ok);
+    assert_eq!(record(0, "", "", false), Outcome::NotApplicable);
+    assert_eq!(record(1, "", "", false), Outcome::Fail, "another end than that of its action");
+    assert_eq!(
+        record(0, says, "guest-shutdown", false),
+        Outcome::Fail,
+        "it could have been read when it was off"
+    );
+    assert_eq!(record(0, says, "", false), Outcome::Fail);
+}
+
+#[test]
 fn last_action() {
     let final_event = || (Stream::Panic, 0, 1_700_000, "final", vec![("action", "reboot".to_owned())]);
     red(|run| run.said.insert(9, final_event()), &["final"]);

@@ -52,8 +52,7 @@ pub fn command(options: &Options) -> Result<(), String> {
         return Ok(());
     }
     let (seed, schedules) = (options.seed.unwrap_or(1), options.schedules.unwrap_or(SCHEDULES));
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let jobs = options.jobs.unwrap_or(cores).clamp(1, 64);
+    let jobs = options.jobs(scenarios.len() as u64);
     let (taken, answers) = (AtomicUsize::new(0), Mutex::new(Answers { next: 0, early: BTreeMap::new() }));
     std::thread::scope(|scope| {
         for _ in 0..jobs {

@@ -399,6 +399,10 @@ impl Run {
     }
 
     pub fn judge(&self) -> Verdict {
+        self.judged_by(judge)
+    }
+
+    pub fn judged_by(&self, judge: fn(&Facts) -> Verdict) -> Verdict {
         let mut log = EventLog::default();
         let mut next = [0u64; 3];
         for (number, (stream, cpu, at, kind, fields)) in self.said.iter().enumerate() {
