@@ -168,8 +168,8 @@ pub struct Inspection {
     pub registers: String,
     /// The same, later.
     pub registers_later: String,
-    /// Physical address of what the panic's owner executes.
-    pub owner_at: Option<u64>,
+    /// Physical addresses of what the panic's owner executed, one of each look where the emulator could tell.
+    pub owner_at: Vec<u64>,
     /// The stacks of CPUs that were out of the load's section, from the saved stack pointer up; and, of a
     /// CPU that was in a handler, everything that may be the stack of what the handler interrupted.
     pub stacks: BTreeMap<usize, Vec<Vec<u8>>>,
@@ -254,7 +254,7 @@ impl Inspection {
             outside: look.outside,
             registers_later: look.registers.clone(),
             registers: look.registers,
-            owner_at: None,
+            owner_at: Vec::new(),
             stacks: BTreeMap::new(),
             panic_stacks: Vec::new(),
             firmware: None,
@@ -272,7 +272,8 @@ impl Inspection {
             session.let_work(BETWEEN);
             first = look(session, target, &format!("hold{number}"))?;
         }
-        let Followed { owner_at, stacks, panic_stacks } = follow(session, target, &first, number)?;
+        let Followed { stacks, panic_stacks } = follow(session, target, &first, number)?;
+        let mut owner_at = Vec::from_iter(place_of_owner(session, target, &first)?);
         let record = first.record.as_deref().and_then(|record| RecordView::parse(record).ok());
         let big_endian = record.is_some_and(|record| record.big_endian());
         let of_words = |bytes: &Vec<u8>| words(bytes, big_endian).collect();
@@ -288,6 +289,7 @@ impl Inspection {
             session.let_work(BETWEEN);
             second = look(session, target, &format!("hold{number}-later"))?;
         }
+        owner_at.extend(place_of_owner(session, target, &second)?);
         Ok(Inspection {
             stream,
             record: first.record,
@@ -332,8 +334,6 @@ fn flag(outside: Option<&[u8]>, cpu: usize, big_endian: bool) -> Option<bool> {
 /// What the first look leads to.
 #[derive(Default)]
 struct Followed {
-    /// Where the owner executes.
-    owner_at: Option<u64>,
     /// The stacks of stopped CPUs.
     stacks: BTreeMap<usize, Vec<Vec<u8>>>,
     /// How far panic stacks were used.
@@ -347,8 +347,7 @@ fn follow(session: &mut Session, target: &Target, look: &Look, number: usize) ->
     let panics = panics_of(target, look, &record, number);
     let mut commands: Vec<_> = outside.iter().map(|stack| stack.save.command(session)).collect();
     commands.extend(panics.iter().map(|(_, _, save)| save.command(session)));
-    commands.extend(translation(target, look, &record));
-    let answers = session.ask_all(&commands)?;
+    session.ask_all(&commands)?;
     for stack in &outside {
         found.stacks.entry(stack.cpu).or_default().push(stack.save.bytes(session)?);
     }
@@ -356,8 +355,6 @@ fn follow(session: &mut Session, target: &Target, look: &Look, number: usize) ->
         let used = used(&save.bytes(session)?);
         found.panic_stacks.extend((used > 0).then_some(StackUse { cpu: *cpu, used, size: *size }));
     }
-    let translated = commands.len() > outside.len() + panics.len();
-    found.owner_at = answers.last().filter(|_| translated).and_then(|answer| physical_in(answer.as_str()?));
     // A handler may have a stack of its own, with the pointer to the other one somewhere on it.
     let mut more = Vec::new();
     for cpu in outside.iter().filter(|stack| stack.handler).map(|stack| stack.cpu) {
@@ -414,13 +411,18 @@ fn panics_of(target: &Target, look: &Look, record: &RecordView, number: usize) -
     table.chunks_exact(2).enumerate().filter_map(stack).collect()
 }
 
-/// Asks the emulator to translate the owner's program counter, by the page tables that this CPU uses
-/// now: the first kernel and the capture kernel may run at the same virtual addresses.
-fn translation(target: &Target, look: &Look, record: &RecordView) -> Option<(&'static str, Value)> {
-    let (owner, format) = (record.owner()?, target.registers.as_ref()?);
-    let pc = cpus::program_counters(&look.registers, format).get(&owner).copied()?;
-    let line = format!("gva2gpa {pc:#x}");
-    Some(("human-monitor-command", json!({ "command-line": line, "cpu-index": owner })))
+/// Where the owner executes, in physical memory: the emulator translates its program counter by the page tables
+/// that this CPU uses now, since the first kernel and the capture kernel may run at the same virtual addresses.
+fn place_of_owner(session: &mut Session, target: &Target, look: &Look) -> Result<Option<u64>> {
+    let record = look.record.as_deref().and_then(|record| RecordView::parse(record).ok());
+    let owner = record.and_then(|record| record.owner());
+    let pc = owner.zip(target.registers.as_ref()).and_then(|(owner, format)| {
+        cpus::program_counters(&look.registers, format).get(&owner).map(|pc| (owner, *pc))
+    });
+    let Some((owner, pc)) = pc else { return Ok(None) };
+    let arguments = json!({ "command-line": format!("gva2gpa {pc:#x}"), "cpu-index": owner });
+    let answer = session.ask("human-monitor-command", arguments)?;
+    Ok(answer.as_str().and_then(physical_in))
 }
 
 /// The address in the answer to the monitor command `gva2gpa`.

@@ -148,7 +148,7 @@ fn inspection(stream: Stream, record: &[u8]) -> Inspection {
         outside: None,
         registers: String::new(),
         registers_later: String::new(),
-        owner_at: None,
+        owner_at: Vec::new(),
         stacks: BTreeMap::new(),
         panic_stacks: Vec::new(),
         firmware: None,

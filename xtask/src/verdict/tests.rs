@@ -424,11 +424,15 @@ fn cpu_states() {
 #[test]
 fn jump() {
     // In the first kernel, in no kernel, and where nobody knows.
-    let verdict = red(|run| run.owner_at = Some(0xa00), &["jump"]);
+    let verdict = red(|run| run.owner_at = vec![0x10a00, 0xa00], &["jump"]);
     let found = &verdict.red().next().unwrap().found;
     assert_eq!(found, "the owner executes at physical 0xa00, in the first kernel: 0x1800 (in park)");
-    red(|run| run.owner_at = Some(0x1_2200), &["jump"]);
-    red(|run| run.owner_at = None, &["jump"]);
+    let verdict = red(|run| run.owner_at = vec![0x1_2200, 0x1_2200], &["jump"]);
+    let found = &verdict.red().next().unwrap().found;
+    assert_eq!(found, "the owner executes at physical 0x12200, later at 0x12200");
+    red(|run| run.owner_at.clear(), &["jump"]);
+    // Once in firmware that the capture kernel has called.
+    red(|run| run.owner_at = vec![0x1_2200, 0x10a00], &[]);
     // The first kernel plays the capture kernel, and lies about where it is.
     red(|run| run.say("capture", "base", "0x200"), &["jump"]);
     red(|run| run.say("capture", "base", "0x300"), &["jump"]);

@@ -214,7 +214,7 @@ pub struct Run {
     /// Where they are at the second look, if elsewhere.
     pub registers_later: Option<String>,
     pub outside: Vec<u8>,
-    pub owner_at: Option<u64>,
+    pub owner_at: Vec<u64>,
     pub stacks: BTreeMap<usize, Vec<Vec<u8>>>,
     /// How far the panic stacks were used.
     pub panic_stacks: Vec<StackUse>,
@@ -320,7 +320,7 @@ impl Run {
             registers,
             registers_later: None,
             outside: vec![0; layout::MAX_SLOTS * 4],
-            owner_at: Some(0x10a00),
+            owner_at: vec![0x10a00, 0x10a00],
             stacks: BTreeMap::new(),
             stored: Vec::new(),
             firmware: Some(FirmwareState({
@@ -428,7 +428,7 @@ impl Run {
             outside: Some(self.outside.clone()),
             registers: self.registers.clone(),
             registers_later: self.registers_later.clone().unwrap_or_else(|| self.registers.clone()),
-            owner_at: self.owner_at,
+            owner_at: self.owner_at.clone(),
             stacks: self.stacks.clone(),
             panic_stacks: self.panic_stacks.clone(),
             firmware: self.firmware.clone(),
