@@ -81,7 +81,7 @@ fn made_up() -> (tempfile::TempDir, Workspace) {
     (root, workspace)
 }
 
-const SCENARIO: &str = "name = \"NAME\"\nsummary = \"\"\ntiers = [2]\nkexec = [\"post\", \"off\"]\n\
+const SCENARIO: &str = "name = \"NAME\"\nsummary = \"s\"\ntiers = [2]\nkexec = [\"post\", \"off\"]\n\
     [cpus]\nminimum = 2\nreason = \"a secondary is to panic\"\n[expect]\nending = \"capture\"\nsteps = []\n";
 
 #[test]
@@ -175,6 +175,12 @@ fn malformed_files() {
         scenario("steps = []", "steps = []\nowner = \"all\""),
         scenario("[cpus]", "[[input]]\nafter = \"ready\"\n[cpus]"),
         scenario("[cpus]", "[cpus"),
+        scenario("[cpus]", "suite = { cpus = [1] }\n[cpus]"),
+        scenario("[cpus]", "suite = { sample = true, cpus = [1, 1] }\n[cpus]"),
+        scenario("steps = []", "steps = []\n[expect.off.pre]\nending = \"off\""),
+        scenario("summary = \"s\"", "summary = \"\""),
+        scenario("[cpus]", "qemu_arguments = [\n  \"-s\",\n  \" \",\n]\n[cpus]"),
+        scenario("[cpus]", "[on.m]\nnot_applicable = \"\"\n[cpus]"),
         scenario("tiers = [2]", "tiers = [2, 6]"),
         scenario("tiers = [2]", "tiers = [2, 2]"),
         scenario("tiers = [2]", "tiers = [1]"),
@@ -196,6 +202,7 @@ fn malformed_files() {
         machine("binary = \"q\"", ""),
         machine("exit = 33", ""),
         machine("[registers]", "[registres]"),
+        machine("\"made up\"\n[build]", "\"\"\n[build]"),
     ];
     insta::assert_snapshot!(all.concat());
 }
@@ -220,7 +227,7 @@ fn among_files(change: impl Fn(String) -> Vec<u8>) -> String {
 #[test]
 fn files_that_do_not_fit_together() {
     let replaced = |from: &str, to: &str| among_files(|text| text.replacen(from, to, 1).into_bytes());
-    let summary = "summary = \"\"\n";
+    let summary = "summary = \"s\"\n";
     let all = [
         among_files(String::into_bytes),
         among_files(|text| format!("{text}[on.x86]\n").into_bytes()),
@@ -228,6 +235,7 @@ fn files_that_do_not_fit_together() {
         replaced(summary, &format!("{summary}firmwares = [\"warp\"]\n")),
         replaced("\"capture\"", "\"explosion\""),
         replaced("steps = []", "steps = []\n[expect.off]\nending = \"explosion\""),
+        replaced("[cpus]", "suite = { sample = true, cpus = [2] }\n[cpus]"),
         among_files(|text| [text.as_bytes(), b"# \xff\n"].concat()),
     ];
     insta::assert_snapshot!(all.concat());
