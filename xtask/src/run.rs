@@ -11,7 +11,7 @@ use crate::error::{Classed, environment, unexpected, usage};
 use crate::machine::Machine;
 use crate::page::Writing;
 use crate::qemu::emulator::debugger_line;
-use crate::qemu::folder::Folder;
+use crate::qemu::folder::{Folder, VERDICT};
 use crate::qemu::inspect::Target;
 use crate::qemu::plan::{self, Plan, Planned};
 use crate::qemu::session;
@@ -86,7 +86,7 @@ pub fn run(
         folder: folder_shown.display().to_string(),
         qemu: &paste_line,
     });
-    folder.write("verdict.json", &format!("{:#}\n", serde_json::to_value(&case)?))?;
+    folder.write(VERDICT, &format!("{:#}\n", serde_json::to_value(&case)?))?;
     Ok(RunResult { plan: plan.clone(), evidence, verdict, folder_shown, paste_line, folder, case })
 }
 

@@ -29,13 +29,28 @@ pub fn command(workspace: &Workspace, args: &ReportArgs) -> Result<()> {
             return Err(usage("--out DIR: where to put the report of several folders"));
         }
     };
-    if !args.folders.contains(out) {
+    let others = [("--compare", &args.compare), ("--equals", &args.equals)];
+    for (option, other) in others.iter().filter_map(|(option, other)| Some((option, other.as_ref()?))) {
+        if same(out, other) {
+            let out = out.display();
+            return Err(usage(format!("{option} {}: the report would go into it ({out})", other.display())));
+        }
+    }
+    let own = args.folders.iter().any(|folder| same(folder, out));
+    if own && args.folders.len() > 1 {
+        return Err(usage(format!("--out {}: it is one of the parts, and would be lost", out.display())));
+    }
+    let equals = args.equals.as_ref().map(|other| Ok::<_, anyhow::Error>((other, Cases::read(other)?.cases)));
+    let equals = equals.transpose()?;
+    let earlier = args.compare.as_ref().map(|earlier| Cases::read(earlier)).transpose()?;
+    if !own {
         let mut writer = Writer::create(out)?;
         cases.iter().try_for_each(|case| writer.add(case))?;
     }
-    finish(out, &cases, &warnings, args.compare.as_deref(), &Named::read(workspace)?)?;
-    let Some(other) = &args.equals else { return Ok(()) };
-    let found = differences(&Cases::read(other)?.cases, &cases);
+    let earlier = args.compare.as_deref().zip(earlier.as_ref().map(|earlier| earlier.cases.as_slice()));
+    finish(out, &cases, &warnings, earlier, &Named::read(workspace)?)?;
+    let Some((other, known)) = equals else { return Ok(()) };
+    let found = differences(&known, &cases);
     for difference in &found {
         say!("  {} {difference}", paint(RED, "differs"));
     }
@@ -46,18 +61,22 @@ pub fn command(workspace: &Workspace, args: &ReportArgs) -> Result<()> {
     Err(unexpected(format!("{} cases differ from those in {}", found.len(), other.display())))
 }
 
-/// Writes what is made of cases, whose lines are there already, and says where it is.
+/// Whether two names are of one folder, that may not be there yet.
+fn same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+    real(one).ok().zip(real(other).ok()).is_some_and(|(one, other)| one == other)
+}
+
+/// Writes what is made of cases, whose lines are there already, and says where it is. `compare` is an earlier report, and
+/// its cases.
 pub fn finish(
     folder: &Path,
     cases: &[Case],
     warnings: &[String],
-    compare: Option<&Path>,
+    compare: Option<(&Path, &[Case])>,
     named: &Named,
 ) -> Result<()> {
-    let comparison = match compare {
-        Some(earlier) => Some((earlier, Comparison::of(&Cases::read(earlier)?.cases, cases))),
-        None => None,
-    };
+    let comparison = compare.map(|(earlier, known)| (earlier, Comparison::of(known, cases)));
     let earlier = comparison
         .as_ref()
         .map(|(earlier, comparison)| Earlier { shown: earlier.display().to_string(), comparison });

@@ -87,8 +87,49 @@ fn what_is_written_while_cases_come_is_a_report() {
     assert!(page(&parts.path().join("all")) == page(folder.path()), "the page is another one");
     args.folders.pop();
     assert!(command(&workspace, &args).is_err(), "a part is missing");
+    // What would be lost is refused, whatever it is called.
+    let lines = |folder: &Path| std::fs::read(folder.join(crate::cases::FILE)).unwrap();
+    let before = (lines(folder.path()), lines(&args.folders[0]));
+    args.out = Some(folder.path().join("../").join(folder.path().file_name().unwrap()));
+    assert!(command(&workspace, &args).is_err(), "what it is held against");
+    (args.compare, args.equals) = (args.equals.take(), None);
+    assert!(command(&workspace, &args).is_err(), "what it is compared with");
+    args.out = Some(args.folders[0].join("."));
+    assert!(command(&workspace, &args).is_err(), "a part of it");
     args.out = None;
     assert!(command(&workspace, &args).is_err(), "nowhere to put it");
+    assert!(before == (lines(folder.path()), lines(&args.folders[0])));
+}
+
+#[test]
+fn a_report_keeps_what_stood_there_and_the_files_of_what_failed() {
+    let root = tempfile::tempdir().unwrap();
+    let workspace = Workspace::at(root.path());
+    for folder in ["machines", "mutants", "scenarios"] {
+        std::fs::create_dir(root.path().join(folder)).unwrap();
+    }
+    let mut all = cases().into_iter();
+    let mut case = all.find(|case| case.outcome == Outcome::Failed && case.run.is_some()).unwrap();
+    case.run.as_mut().unwrap().folder = "out/one".into();
+    std::fs::create_dir_all(root.path().join("out/one")).unwrap();
+    std::fs::write(root.path().join("out/one/console.log"), "panic").unwrap();
+    let folder = root.path().join("report");
+    let write = |folder: &Path| {
+        let mut report = Writing::begin(&workspace, Some(folder)).unwrap();
+        report.add(case.clone()).unwrap();
+        report.finish().unwrap();
+    };
+    write(&folder);
+    assert!(!folder.join("earlier").exists());
+    assert_eq!(std::fs::read_to_string(folder.join("failed/one/console.log")).unwrap(), "panic");
+    std::fs::remove_dir_all(root.path().join("out/one")).unwrap();
+    write(&folder);
+    assert!(!folder.join("failed").exists() && folder.join(PAGE).is_file());
+    for file in [PAGE, JUNIT, crate::cases::FILE, "failed/one/console.log"] {
+        assert!(folder.join("earlier").join(file).is_file(), "{file}");
+    }
+    write(&folder);
+    assert!(!folder.join("earlier/failed").exists() && folder.join("earlier").join(PAGE).is_file());
 }
 
 /// A page in a browser. `None`, and said so, where there is no browser.

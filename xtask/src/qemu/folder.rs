@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use serde_json::Value;
 
 use crate::error::Classed;
 use crate::workspace::Workspace;
@@ -55,10 +56,14 @@ impl Folder {
     }
 }
 
-/// Folders of runs that are kept. The oldest go first.
+/// Folders of runs that went as expected that are kept, and of others. The oldest go first.
 const KEPT: usize = 1000;
 
-/// Removes the oldest runs. A failure to do so is nobody's problem.
+/// What is made of a run, as data.
+pub const VERDICT: &str = "verdict.json";
+
+/// Removes the oldest runs of each kind: hundreds of good ones are no reason to forget a red one, or one that is under
+/// way. A failure to do so is nobody's problem.
 fn forget_old_runs(out: &Path) {
     let Ok(entries) = std::fs::read_dir(out) else { return };
     let dated = |name: &str| name.len() > 16 && name.bytes().take(8).all(|byte| byte.is_ascii_digit());
@@ -68,9 +73,18 @@ fn forget_old_runs(out: &Path) {
         .map(|entry| entry.path())
         .collect();
     runs.sort();
-    for run in runs.iter().take(runs.len().saturating_sub(KEPT)) {
+    let excess = runs.len().saturating_sub(KEPT);
+    let (good, others): (Vec<&PathBuf>, _) = runs[..excess].iter().partition(|run| went_well(run));
+    let too_many = others.len().saturating_sub(KEPT);
+    for run in good.into_iter().chain(others.into_iter().take(too_many)) {
         let _ = std::fs::remove_dir_all(run);
     }
+}
+
+fn went_well(run: &Path) -> bool {
+    let verdict = std::fs::read(run.join(VERDICT)).ok();
+    let case = verdict.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    case.is_some_and(|case| case["outcome"] == "passed")
 }
 
 /// Replaces the link in one step, so that it always points somewhere. The link is a convenience: a
@@ -123,13 +137,27 @@ mod tests {
     #[test]
     fn only_runs_are_forgotten_and_the_oldest_first() {
         let root = tempfile::tempdir().unwrap();
+        let run = |number: usize| root.path().join(format!("20260101-{number:06}-m-s-0"));
         std::fs::create_dir(root.path().join("notes-of-somebody")).unwrap();
-        for number in 0..=KEPT {
-            std::fs::create_dir(root.path().join(format!("20260101-{number:06}-m-s-0"))).unwrap();
+        // The first is red, the second is under way.
+        for number in 0..KEPT + 4 {
+            std::fs::create_dir(run(number)).unwrap();
+            let outcome = if number == 0 { "failed" } else { "passed" };
+            if number != 1 {
+                std::fs::write(run(number).join(VERDICT), format!("{{\"outcome\": \"{outcome}\"}}")).unwrap();
+            }
         }
         forget_old_runs(root.path());
-        assert!(!root.path().join("20260101-000000-m-s-0").exists());
-        assert!(root.path().join("20260101-000001-m-s-0").exists());
+        let there = (0..6).map(|number| run(number).exists());
+        assert_eq!(there.collect::<Vec<_>>(), [true, true, false, false, true, true]);
+        // Red ones are not kept for ever, either.
+        for number in 0..2 * KEPT + 4 {
+            std::fs::create_dir_all(run(number)).unwrap();
+            let _ = std::fs::remove_file(run(number).join(VERDICT));
+        }
+        forget_old_runs(root.path());
+        let there = (2..6).map(|number| run(number).exists());
+        assert_eq!(there.collect::<Vec<_>>(), [false, false, true, true]);
         assert!(root.path().join("notes-of-somebody").exists());
     }
 
