@@ -28,6 +28,8 @@ pub struct Subject {
     pub axes: Vec<(&'static str, String)>,
     /// The name goes on, nobody knows how: a row without a meaning stands for many.
     pub open: bool,
+    /// Values that an axis which is unknown can have there.
+    pub possible: Vec<(&'static str, Vec<String>)>,
 }
 
 /// A filter.
@@ -113,7 +115,11 @@ impl Filter {
             },
             Filter::Axis(axis, values) => match subject.axes.iter().find(|(known, _)| known == axis) {
                 Some((_, value)) if values.contains(value) => Match::Yes,
-                None if subject.open => Match::Maybe,
+                None if subject.open => {
+                    let possible = subject.possible.iter().find(|(known, _)| known == axis);
+                    let none = |(_, there): &(_, Vec<String>)| !values.iter().any(|value| there.contains(value));
+                    if possible.is_some_and(none) { Match::No } else { Match::Maybe }
+                }
                 Some(_) | None => Match::No,
             },
             Filter::Word(word) if subject.name.contains(word.as_str()) => Match::Yes,
@@ -136,7 +142,7 @@ fn values(workspace: &Workspace) -> Result<Vec<(&'static str, Vec<String>)>> {
         ("arch", choices(|machine| vec![machine.name.clone()])),
         ("scenario", scenarios.map(|scenario| scenario.name).collect()),
         ("kexec", Kexec::value_variants().iter().copied().map(value_name).collect()),
-        ("stop", [Stop::Deferred, Stop::IpiNmi, Stop::Nmi].map(value_name).to_vec()),
+        ("stop", Stop::value_variants().iter().copied().map(value_name).collect()),
         ("cpus", columns.iter().map(u32::to_string).collect()),
         ("accel", choices(|machine| machine.qemu.accel.iter().map(|accel| accel.name.clone()).collect())),
         (
@@ -241,7 +247,7 @@ mod tests {
         if !open {
             axes.extend([("kexec", "off".to_owned()), ("cpus", "4".to_owned())]);
         }
-        Subject { name: name.into(), axes, open }
+        Subject { name: name.into(), axes, open, possible: vec![("accel", vec!["tcg".into()])] }
     }
 
     #[test]
@@ -269,10 +275,11 @@ mod tests {
 
     #[test]
     fn what_is_not_known_may_match() {
-        for yes in ["late", "m/late/kexec-off", "cpus=1", "!cpus=1", "late & kexec=pre", "!odd"] {
+        for yes in ["late", "m/late/kexec-off", "cpus=1", "!cpus=1", "kexec=pre", "!odd", "accel=kvm,tcg", "!accel=kvm"]
+        {
             assert!(Filter::parse(yes).unwrap().matches(&subject(true)), "{yes}");
         }
-        for no in ["odd", "scenario=odd", "!late", "!arch=m", "/late/kexec-off"] {
+        for no in ["odd", "scenario=odd", "!late", "!arch=m", "/late/kexec-off", "accel=kvm"] {
             assert!(!Filter::parse(no).unwrap().matches(&subject(true)), "{no}");
         }
     }

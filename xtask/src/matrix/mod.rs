@@ -20,6 +20,7 @@ use anyhow::Result;
 
 use crate::cases::Times;
 use crate::cli::MatrixArgs;
+use crate::error::usage;
 use crate::machine::Machine;
 use crate::mutants::named::Named;
 use crate::page::Writing;
@@ -107,10 +108,21 @@ pub fn command(workspace: &Workspace, args: &MatrixArgs) -> Result<()> {
 /// `cargo xtask matrix --chaos`
 fn chaos(workspace: &Workspace, args: &MatrixArgs, seed: u64, count: u32) -> Result<()> {
     let filter = args.filter.as_deref().map(|text| Filter::read(workspace, text)).transpose()?;
-    let machines = match &args.arch {
+    let mut machines = match &args.arch {
         Some(name) => vec![Machine::load(workspace, name)?],
         None => Machine::all(workspace)?,
     };
+    machines.retain(|machine| {
+        let panics = machine.conformance.tier.is_some_and(|tier| tier > 0);
+        if !panics {
+            let reason = format!("machines/{}.toml claims no tier with a panic path", machine.name);
+            say!("{} {}: {reason}", paint(YELLOW, "n/a"), machine.name);
+        }
+        panics
+    });
+    if machines.is_empty() {
+        return Ok(());
+    }
     let scenarios = Scenario::all(workspace)?;
     let mut attempts = Vec::new();
     for machine in &machines {
@@ -168,6 +180,10 @@ fn select(workspace: &Workspace, args: &MatrixArgs) -> Result<Matrix> {
     }
     if matrix.plans.is_empty() && matrix.not_applicable.is_empty() && matrix.skipped.is_empty() {
         return Err(nothing_matches(args.filter.as_deref()));
+    }
+    if let Some(text) = args.filter.as_deref().filter(|_| matrix.plans.is_empty() && !args.list) {
+        matrix.say_unrun();
+        return Err(usage(format!("--filter {text}: nothing can be run of what matches")));
     }
     if let Some(shard) = args.shard {
         matrix.plans.retain(|plan| shard.has(&plan.title()));

@@ -11,11 +11,14 @@ use anyhow::Result;
 use super::filter::{Filter, Subject};
 use crate::cases::{Case, Outcome};
 use crate::cli::RunArgs;
-use crate::machine::Machine;
+use crate::machine::{Choice, Machine};
 use crate::qemu::plan::{Plan, Planned, works_here};
 use crate::report::{YELLOW, paint, say};
 use crate::scenario::{Kexec, Scenario, Stop, value_name};
 use crate::workspace::Workspace;
+
+/// In place of a scenario's name: no scenario has a row on this machine.
+const ANY: &str = "any-scenario";
 
 /// The rows, and those that are none.
 pub struct Matrix {
@@ -42,12 +45,16 @@ impl Matrix {
             skipped: Vec::new(),
         };
         for machine in &machines {
+            if machine.suite.cpus.is_empty() {
+                let reason = format!("machines/{}.toml has no numbers of CPUs yet: [suite] cpus", machine.name);
+                matrix.not_applicable.push((format!("{}/{ANY}", machine.name), reason));
+                continue;
+            }
             for (number, scenario) in scenarios.iter().enumerate() {
                 matrix.rows(machine, scenario, number, full)?;
             }
             // What judges the judge needs a kernel that panics.
-            let panics =
-                machine.conformance.tier.is_some_and(|tier| tier > 0) && !machine.suite.cpus.is_empty();
+            let panics = machine.conformance.tier.is_some_and(|tier| tier > 0);
             for scenario in negative.iter().filter(|_| panics) {
                 let accel = scenario.accels.first().map_or("auto", String::as_str);
                 matrix.add(machine, scenario, &RunArgs { accel: accel.into(), ..RunArgs::default() })?;
@@ -93,9 +100,10 @@ impl Matrix {
 
     /// Keeps what matches. A row that has no meaning has no whole name: it stays if it may match.
     pub fn filter(&mut self, filter: &Filter) {
+        let machines = &self.machines;
         self.plans.retain(|plan| filter.matches(&subject_of(plan)));
-        self.not_applicable.retain(|(start, _)| filter.matches(&beginning(start)));
-        self.skipped.retain(|row| filter.matches(&beginning(without_accel(row))));
+        self.not_applicable.retain(|(start, _)| filter.matches(&beginning(machines, start)));
+        self.skipped.retain(|row| filter.matches(&beginning(machines, without_accel(row))));
     }
 
     fn rows(&mut self, machine: &Machine, scenario: &Scenario, number: usize, full: bool) -> Result<()> {
@@ -131,8 +139,7 @@ impl Matrix {
                 self.add(machine, scenario, &args(cpus, pair))?;
             }
         }
-        // A port that is being written has no columns yet.
-        if machine.suite.cpus.is_empty() || part {
+        if part {
             return Ok(());
         }
         let base = args(machine.cpus.default, pairs[0]);
@@ -204,14 +211,19 @@ pub fn subject_of(plan: &Plan) -> Subject {
         ("accel", plan.accel.name.clone()),
         ("firmware", plan.firmware.name.clone()),
     ];
-    Subject { name: plan.title(), axes, open: false }
+    Subject { name: plan.title(), axes, ..Subject::default() }
 }
 
 /// And of one that has no meaning, or cannot be run here: `machine/scenario` and perhaps more.
-fn beginning(start: &str) -> Subject {
+fn beginning(machines: &[Machine], start: &str) -> Subject {
     let (machine, scenario) = start.split_once('/').unwrap_or((start, ""));
-    let axes = vec![("arch", machine.to_owned()), ("scenario", scenario.to_owned())];
-    Subject { name: start.to_owned(), axes, open: true }
+    let mut axes = vec![("arch", machine.to_owned())];
+    axes.extend((scenario != ANY).then(|| ("scenario", scenario.to_owned())));
+    let known = machines.iter().find(|known| known.name == machine).map(|machine| {
+        let names = |choices: &[Choice]| choices.iter().map(|choice| choice.name.clone()).collect();
+        vec![("accel", names(&machine.qemu.accel)), ("firmware", names(&machine.qemu.firmware))]
+    });
+    Subject { name: start.to_owned(), axes, open: true, possible: known.unwrap_or_default() }
 }
 
 /// A row that is skipped, up to the accelerator that is not there.

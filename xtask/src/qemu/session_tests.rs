@@ -49,7 +49,7 @@ fn plan(folder: &Path, script: &str, scenario: &str) -> Plan {
     std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
     let text = MACHINE.replace("binary = \"q\"", &format!("binary = \"{}\"", binary.display()));
     let machine = Machine::parse(&text, Path::new("m.toml")).unwrap();
-    let head = "name = \"s\"\nsummary = \"\"\n";
+    let head = "name = \"s\"\nsummary = \"s\"\n";
     let expect = "[expect]\nending = \"capture\"\nsteps = []\n[expect.off]\nending = \"stay\"\n";
     let scenario = Scenario::parse(&format!("{head}{scenario}\n{expect}"), Path::new("s.toml")).unwrap();
     let args = RunArgs { accel: "auto".into(), ..RunArgs::default() };

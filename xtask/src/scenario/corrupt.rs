@@ -143,7 +143,7 @@ mod tests {
 
     fn scenario(corrupt: &str) -> String {
         format!(
-            "name = \"s\"\nsummary = \"\"\n[[input]]\nafter = \"hold\"\ncorrupt = {{ {corrupt} }}\n\
+            "name = \"s\"\nsummary = \"s\"\n[[input]]\nafter = \"hold\"\ncorrupt = {{ {corrupt} }}\n\
              [expect]\nending = \"capture\"\nsteps = []\n"
         )
     }
