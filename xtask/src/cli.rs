@@ -280,13 +280,13 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "R")]
     pub row: Option<String>,
     /// List the rows, and what the missing ones wait for
-    #[arg(long, conflicts_with_all = ["row", "replay", "exhaustive"])]
+    #[arg(long, conflicts_with_all = ["row", "replay", "exhaustive", "seed", "schedules"])]
     pub rows: bool,
     /// One run again, with its timeline: the choices that a failing run printed with its seed
-    #[arg(long, value_name = "CHOICES", allow_hyphen_values = true)]
+    #[arg(long, value_name = "CHOICES", allow_hyphen_values = true, conflicts_with = "schedules")]
     pub replay: Option<String>,
     /// Every schedule of some small scenarios, instead of random ones
-    #[arg(long, conflicts_with_all = ["row", "replay"])]
+    #[arg(long, conflicts_with_all = ["row", "replay", "seed", "schedules"])]
     pub exhaustive: bool,
     /// Stage every file of scenarios/ that this machine can stage, and judge by what the file expects
     #[arg(long, conflicts_with_all = ["row", "rows", "replay", "exhaustive", "scenario"])]

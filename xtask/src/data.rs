@@ -88,6 +88,11 @@ fn is_table(line: &str, key: &str, value: Option<&str>) -> bool {
     words.next() == Some(key) && value.is_none_or(|value| words.next() == Some(value))
 }
 
+/// The first one that stands there twice.
+pub fn twice<T: PartialEq>(all: &[T]) -> Option<&T> {
+    all.iter().enumerate().find(|(place, one)| all[..*place].contains(one)).map(|(_, one)| one)
+}
+
 /// The names of the TOML files in a folder, without the suffix, sorted.
 pub fn names(folder: &Path) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(folder).or_environment(|| format!("cannot list {}", folder.display()))?;

@@ -51,6 +51,17 @@ pub fn command(workspace: &Workspace, args: &ExplainArgs) -> Result<()> {
         let (name, most) = (&machine.name, machine.cpus.maximum);
         return Err(usage(format!("--cpus {cpus}: {name} runs with 1 to {most} CPUs")));
     }
+    let given = [
+        ("panic.kexec", "--kexec", args.kexec.is_some()),
+        ("panic.stop", "--stop", args.stop.is_some()),
+        ("panic.scale", "--scale", args.scale.is_some()),
+    ];
+    let appended = args.append.iter().flat_map(|text| text.split_ascii_whitespace());
+    for key in appended.filter_map(|word| Some(word.split_once('=')?.0)) {
+        if let Some((_, option, _)) = given.iter().find(|(own, _, given)| *given && *own == key) {
+            return Err(usage(format!("--append {key}=…: {option} says it already")));
+        }
+    }
     let mut words = Vec::new();
     let scale = args.scale.or(machine.and_then(|machine| Some(machine.qemu.accel.first()?.panic_scale)));
     words.extend(args.kexec.map(|kexec| format!("panic.kexec={}", value_name(kexec))));

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Deserialize;
 
-use crate::data;
+use crate::data::{self, twice};
 use crate::scenario::Column;
 use crate::store::Format;
 use crate::workspace::Workspace;
@@ -41,9 +41,9 @@ pub struct Machine {
     /// Its firmware store, where it has one. Scenarios ask for it.
     #[serde(default)]
     pub store: Option<StoreDevice>,
-    /// Debian packages by need (`qemu`, `linker`, …).
+    /// Debian packages.
     #[serde(default)]
-    pub debian: BTreeMap<String, Vec<String>>,
+    pub debian: Debian,
     /// What the port lacks, and why: what its kernel says, no more and no less.
     #[serde(default)]
     pub lacks: BTreeMap<Capability, String>,
@@ -233,6 +233,21 @@ pub struct StoreDevice {
 /// Bytes of a reason for an absence.
 const MOST_REASON: usize = 64;
 
+/// `[debian]`: packages by what they are needed for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Debian {
+    /// The emulator, and firmware that it does not bring.
+    #[serde(default)]
+    pub qemu: Vec<String>,
+    /// A linker, where the toolchain brings none.
+    #[serde(default)]
+    pub linker: Vec<String>,
+}
+
+/// What `panic.scale` may be (`core_panic::config`).
+const SCALES: std::ops::RangeInclusive<u32> = 1..=100;
+
 /// What a machine may lack: the capabilities of `hal::Platform`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -375,6 +390,31 @@ impl Machine {
             if let Some((argument, message)) = unknown_placeholder(arguments) {
                 return Err(data::mistake_in(text, shown, key, Some(argument), &message));
             }
+        }
+        for choice in qemu.accel.iter().chain(&qemu.firmware) {
+            let of = |key: &str, message: String| {
+                let message = format!("{message}, in `{}`", choice.name);
+                Err(data::mistake(text, shown, key, &message))
+            };
+            if choice.patience == 0 {
+                return of("patience", "must be at least 1".into());
+            }
+            if !SCALES.contains(&choice.panic_scale) {
+                return of(
+                    "panic_scale",
+                    format!("{} is not from 1 to {}", choice.panic_scale, SCALES.end()),
+                );
+            }
+        }
+        for (what, choices) in [("accel", &qemu.accel), ("firmware", &qemu.firmware)] {
+            let names: Vec<_> = choices.iter().map(|choice| choice.name.as_str()).collect();
+            if let Some(name) = twice(&names) {
+                let message = format!("`{name}` stands there twice among [[qemu.{what}]]");
+                return Err(data::mistake_in(text, shown, "name", Some(name), &message));
+            }
+        }
+        if let Some(count) = twice(&machine.suite.cpus) {
+            return wrong("cpus", format!("{count} stands there twice"));
         }
         if machine.qemu.accel.is_empty() || machine.qemu.firmware.is_empty() {
             return wrong("qemu", "needs at least one [[qemu.accel]] and one [[qemu.firmware]]".into());

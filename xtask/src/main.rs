@@ -1,5 +1,10 @@
 //! `cargo xtask`: builds, runs and checks Mayday. This file only dispatches.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "cargo xtask runs on Linux: what it starts has to end with it, and only Linux has a signal for that"
+);
+
 mod build;
 mod cases;
 mod cli;
@@ -66,7 +71,7 @@ fn dispatch(workspace: &Workspace, command: &Command) -> anyhow::Result<()> {
         Command::Setup(args) => setup::run(workspace, args),
         Command::Build(args) => {
             let machine = machine::Machine::load(workspace, &args.machine)?;
-            setup::ensure(&machine)?;
+            setup::ensure_build(&machine)?;
             let image = build::kernel(workspace, &machine)?;
             image_check::run(&machine, &image)?;
             println!("{}", image.display());

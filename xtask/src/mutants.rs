@@ -35,6 +35,18 @@ fn patches(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// What the lines of a header may say.
+const KEYS: [&str; 9] = ["scenario", "machine", "check", "cpus", "accel", "stop", "case", "row", "promise"];
+
+/// A key in a patch's header that is none. The first line is a sentence, and what has no colon behind its first word is
+/// a part of one.
+pub fn odd_key(text: &str) -> Option<&str> {
+    let header = text.lines().take_while(|line| !line.starts_with("diff ")).skip(1);
+    let keys = header.filter_map(|line| Some(line.split_once(':')?.0));
+    let mut keys = keys.filter(|key| !key.contains(char::is_whitespace));
+    keys.find(|key| !KEYS.contains(key))
+}
+
 /// The value of a line in a patch's header.
 pub fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     let mut header = text.lines().take_while(|line| !line.starts_with("diff "));

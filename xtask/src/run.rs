@@ -6,14 +6,14 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::cases::{Case, Source};
-use crate::cli::QemuArgs;
+use crate::cli::{QemuArgs, RunArgs};
 use crate::error::{Classed, environment, unexpected, usage};
-use crate::machine::Machine;
+use crate::machine::{Choice, Machine};
 use crate::page::Writing;
 use crate::qemu::emulator::debugger_line;
 use crate::qemu::folder::{Folder, VERDICT};
 use crate::qemu::inspect::Target;
-use crate::qemu::plan::{self, Plan, Planned};
+use crate::qemu::plan::{self, Plan, Planned, works_here};
 use crate::qemu::session;
 use crate::qemu::{Evidence, Observer};
 use crate::report::{self, BOLD, DIM, Live, YELLOW, paint, say};
@@ -145,7 +145,8 @@ pub fn command(workspace: &Workspace, args: &QemuArgs) -> Result<()> {
         Some(name) => Scenario::load(workspace, name)?,
         None => Scenario::default(workspace)?,
     };
-    let planned = Plan::make(machine, scenario, &args.run)?;
+    let asked = with_its_own(&machine, &scenario, args.run.clone());
+    let planned = Plan::make(machine, scenario, &asked)?;
     prepare_json(args.json.as_deref())?;
     let plan = match planned {
         Planned::Run(plan) => plan,
@@ -178,6 +179,22 @@ pub fn command(workspace: &Workspace, args: &QemuArgs) -> Result<()> {
         1 => "the run did not end as expected".to_owned(),
         count => format!("{failed} of {count} runs did not end as expected"),
     }))
+}
+
+/// Where nothing is asked for, the first accelerator and the first firmware of the machine with which the scenario has a
+/// meaning.
+fn with_its_own(machine: &Machine, scenario: &Scenario, mut args: RunArgs) -> RunArgs {
+    let own = |choices: &[Choice], known: &[String]| {
+        let fits = |choice: &&Choice| works_here(choice) && known.contains(&choice.name);
+        choices.iter().find(fits).map(|choice| choice.name.clone())
+    };
+    if args.accel == "auto"
+        && let Some(accel) = own(&machine.qemu.accel, &scenario.accels)
+    {
+        args.accel = accel;
+    }
+    args.firmware = args.firmware.or_else(|| own(&machine.qemu.firmware, &scenario.firmwares));
+    args
 }
 
 /// The page of some runs, in the folder that was named or else in the last one's own.

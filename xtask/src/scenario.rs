@@ -11,6 +11,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use crash_record::layout::MAX_SLOTS;
 use serde::{Deserialize, Serialize};
 
 use crate::data;
@@ -340,6 +341,13 @@ pub enum AnyCpu {
     Any,
 }
 
+impl Owner {
+    /// Whether there can be such a CPU.
+    fn is_possible(&self) -> bool {
+        matches!(self, Owner::Word(_)) || matches!(self, Owner::Cpu(cpu) if (*cpu as usize) < MAX_SLOTS)
+    }
+}
+
 impl Expect {
     /// What is expected with this value of `--kexec`.
     pub fn resolve(&self, kexec: Kexec) -> Expect {
@@ -488,8 +496,8 @@ impl Scenario {
                 "every file of scenarios/negative/ names the checks that must be red, and no other file does";
             return wrong("must_fail", message);
         }
-        if negative && (scenario.default || scenario.trials) {
-            return wrong("must_fail", "neither `default` nor `trials` may be one that must fail");
+        if negative && (scenario.default || scenario.trials || scenario.chaos) {
+            return wrong("must_fail", "none of `default`, `trials` and `chaos` may be one that must fail");
         }
         if scenario.kexec.is_empty() {
             return wrong("kexec", "must not be empty; leave the key out for every value");

@@ -174,6 +174,11 @@ fn malformed_files() {
         scenario("[cpus]", "qemu_arguments = [\"{kernle}\"]\n[cpus]"),
         scenario("steps = []", "steps = []\nowner = \"all\""),
         scenario("[cpus]", "[[input]]\nafter = \"ready\"\n[cpus]"),
+        scenario("steps = []", "steps = []\ncpu_state = { 42 = \"parked\" }"),
+        scenario("steps = []", "steps = []\nown_state = { 1 = \"asleep\" }"),
+        scenario("steps = []", "steps = []\nrung = { 01 = \"nmi\" }"),
+        scenario("steps = []", "steps = []\nowner = 99"),
+        scenario("minimum = 2", "minimum = 17"),
         scenario("[cpus]", "[cpus"),
         scenario("[cpus]", "suite = { cpus = [1] }\n[cpus]"),
         scenario("[cpus]", "suite = { sample = true, cpus = [1, 1] }\n[cpus]"),
@@ -202,6 +207,11 @@ fn malformed_files() {
         machine("binary = \"q\"", ""),
         machine("exit = 33", ""),
         machine("[registers]", "[registres]"),
+        machine("cpus = [1]", "cpus = [1, 1]"),
+        machine("name = \"a\"", "name = \"a\"\npatience = 0"),
+        machine("name = \"f\"", "name = \"f\"\npanic_scale = 101"),
+        machine("name = \"f\"", "name = \"f\"\n[[qemu.firmware]]\nname = \"f\""),
+        machine("[suite]", "[debian]\nqmu = [\"q\"]\n[suite]"),
         machine("\"made up\"\n[build]", "\"\"\n[build]"),
     ];
     insta::assert_snapshot!(all.concat());
@@ -235,6 +245,7 @@ fn files_that_do_not_fit_together() {
         replaced(summary, &format!("{summary}firmwares = [\"warp\"]\n")),
         replaced("\"capture\"", "\"explosion\""),
         replaced("steps = []", "steps = []\n[expect.off]\nending = \"explosion\""),
+        replaced("minimum = 2", "minimum = 12"),
         replaced("[cpus]", "suite = { sample = true, cpus = [2] }\n[cpus]"),
         among_files(|text| [text.as_bytes(), b"# \xff\n"].concat()),
     ];

@@ -46,7 +46,8 @@ impl Matrix {
         };
         for machine in &machines {
             if machine.suite.cpus.is_empty() {
-                let reason = format!("machines/{}.toml has no numbers of CPUs yet: [suite] cpus", machine.name);
+                let reason =
+                    format!("machines/{}.toml has no numbers of CPUs yet: [suite] cpus", machine.name);
                 matrix.not_applicable.push((format!("{}/{ANY}", machine.name), reason));
                 continue;
             }

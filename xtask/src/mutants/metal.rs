@@ -178,7 +178,7 @@ impl Row<'_> {
 }
 
 /// Every mutant on every machine and in every scenario that its header names. A scenario that has no meaning on one
-/// of the machines is left out there, as long as another one is left.
+/// of the machines is left out there, as long as another one is left; `all` are those that claim a tier.
 pub fn rows<'r>(
     workspace: &Workspace,
     mutants: &'r [Mutant],
@@ -199,14 +199,18 @@ pub fn rows<'r>(
             .map(|name| Scenario::load(workspace, name))
             .collect::<Result<Vec<_>>>()?;
         for machine in machines {
-            let named = mutant.machines.is_empty() || mutant.machines.contains(&machine.name);
+            let tier = machine.conformance.tier;
+            let named = match mutant.machines.as_slice() {
+                [] => tier.is_some(),
+                names => names.contains(&machine.name),
+            };
             if named && !mutant.ports.is_empty() && !mutant.ports.contains(&machine.name) {
                 let name = &machine.name;
                 return Err(usage(format!(
                     "{file}: it is for {name}, and changes nothing that {name} is built of"
                 )));
             }
-            if !mutant.machines.is_empty() && !mutant.machines.contains(&machine.name) {
+            if !named {
                 continue;
             }
             let row = |scenario| Row { mutant, machine, scenario };
@@ -218,7 +222,9 @@ pub fn rows<'r>(
             for (name, scenario) in mutant.scenarios.iter().zip(&scenarios) {
                 let on = scenario.differing_on(&machine.name);
                 let has = |needed| !machine.lacks.contains_key(needed);
-                let has = scenario.requires.iter().all(has)
+                let claimed = tier.is_none_or(|tier| scenario.tiers.iter().any(|least| *least <= tier));
+                let has = claimed
+                    && scenario.requires.iter().all(has)
                     && (scenario.store.is_none() || machine.store.is_some());
                 if has && on.is_none_or(|on| on.not_applicable.is_none()) {
                     rows.push(row(Some(name)));
@@ -383,6 +389,21 @@ mod tests {
                 panic!("{}: {}", row.title(), one_line(&error));
             }
         }
+    }
+
+    #[test]
+    fn a_port_that_claims_nothing_yet_is_none_of_all() {
+        let workspace = Workspace::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        let (mutants, mut machines) = (Mutant::all(&workspace).unwrap(), Machine::all(&workspace).unwrap());
+        let before = rows(&workspace, &mutants, &machines, None).unwrap().len();
+        let mut novel = machines[0].clone();
+        novel.name = "novel".into();
+        novel.conformance.tier = None;
+        machines.push(novel);
+        assert_eq!(rows(&workspace, &mutants, &machines, None).unwrap().len(), before);
+        // One that claims something has to be broken by patches for all of them, too.
+        machines.last_mut().unwrap().conformance.tier = Some(0);
+        assert!(rows(&workspace, &mutants, &machines, None).is_err());
     }
 
     #[test]

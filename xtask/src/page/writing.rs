@@ -43,7 +43,12 @@ fn put_away(folder: &Path) -> Result<()> {
         parts.into_iter().try_for_each(|part| std::fs::rename(folder.join(part), earlier.join(part)))
     };
     moved().or_environment(|| format!("cannot move the report in {} away", folder.display()))?;
-    say!("{} the report that was in {} is in {} now", paint(BOLD, "Earlier"), folder.display(), earlier.display());
+    say!(
+        "{} the report that was in {} is in {} now",
+        paint(BOLD, "Earlier"),
+        folder.display(),
+        earlier.display()
+    );
     Ok(())
 }
 

@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use anyhow::Result;
+use crash_record::layout::MAX_SLOTS;
 use crash_record::names::{Class, CpuState, Orphan, Outcome, Ruling, Rung, Step};
 
-use super::{Column, Expect, Kexec, Scenario, value_name};
-use crate::data;
+use super::{Column, Expect, Kexec, Owner, Scenario, value_name};
+use crate::data::{self, twice};
 use crate::machine::Machine;
 
 /// A mistake in `[expect]`: the key, the value in it if it is one of several, and a message.
@@ -80,12 +81,27 @@ impl Expect {
         }
         let tables = [("cpu_state", &self.cpu_state), ("own_state", &self.own_state), ("rung", &self.rung)];
         for (key, table) in tables {
-            if let Some(odd) = table.keys().find(|cpu| cpu.parse::<usize>().is_err()) {
-                return mistake(key, None, format!("`{odd}` is not the number of a CPU"));
+            // As it is looked up: `01` would be nobody's.
+            let known = |cpu: &&String| (0..MAX_SLOTS).any(|number| number.to_string() == **cpu);
+            if let Some(odd) = table.keys().find(|cpu| !known(cpu)) {
+                return mistake(
+                    key,
+                    None,
+                    format!("`{odd}` is not the number of a CPU, 0 to {}", MAX_SLOTS - 1),
+                );
             }
         }
-        for state in self.cpu_state.values().chain(self.own_state.values()) {
-            known("cpu_state", state, "state", state, names!(CpuState))?;
+        if let Some(Owner::Cpu(cpu)) = self.owner.as_ref().filter(|owner| !owner.is_possible()) {
+            return mistake(
+                "owner",
+                None,
+                format!("{cpu} is not the number of a CPU, 0 to {}", MAX_SLOTS - 1),
+            );
+        }
+        for (key, table) in &tables[..2] {
+            for state in table.values() {
+                known(key, state, "state", state, names!(CpuState))?;
+            }
         }
         for rung in self.rung.values() {
             known("rung", rung, "rung", rung, names!(Rung))?;
@@ -98,11 +114,6 @@ impl Expect {
         }
         Ok(())
     }
-}
-
-/// The first one that stands there twice.
-fn twice<T: PartialEq>(all: &[T]) -> Option<&T> {
-    all.iter().enumerate().find(|(place, one)| all[..*place].contains(one)).map(|(_, one)| one)
 }
 
 impl Scenario {
@@ -157,6 +168,10 @@ impl Scenario {
         }
         if !self.suite.cpus.is_empty() && !self.suite.sample {
             return mistake("cpus", None, "these are the columns of a sample, and it is none".into());
+        }
+        if !(1..=MAX_SLOTS as u32).contains(&self.cpus.minimum) {
+            let message = format!("{} CPUs is not between 1 and {MAX_SLOTS}", self.cpus.minimum);
+            return mistake("minimum", None, message);
         }
         for (name, over) in
             [("pre", &self.expect.pre), ("post", &self.expect.post), ("off", &self.expect.off)]
@@ -237,6 +252,11 @@ impl Scenario {
         if !some.is_empty() && columns().any(|cpus| !cpus.iter().any(|count| some.contains(count))) {
             let message = "a machine of this scenario has no column with one of these numbers";
             return Err(data::mistake(text, shown, "cpus", message));
+        }
+        let least = self.cpus.minimum;
+        if !machines.is_empty() && machines.iter().all(|machine| machine.cpus.maximum < least) {
+            let message = format!("no machine of this scenario has {least} CPUs");
+            return Err(data::mistake(text, shown, "minimum", &message));
         }
         let known = |count: &u32| *count >= self.cpus.minimum && columns().any(|cpus| cpus.contains(count));
         if let Some(odd) = some.iter().find(|count| columns().next().is_some() && !known(count)) {

@@ -38,7 +38,7 @@ pub fn run(workspace: &Workspace, arguments: &SetupArgs) -> Result<()> {
     if arguments.check {
         return Err(refusal(&needs, "something is missing; `cargo xtask setup` installs it by"));
     }
-    satisfy(&machines, &needs, arguments.yes)?;
+    satisfy(&|| probe::look(&machines), &needs, arguments.yes)?;
     println!("nothing is missing any more");
     Ok(())
 }
@@ -50,8 +50,17 @@ pub fn ensure(machine: &Machine) -> Result<()> {
 
 /// As [`ensure`], for several machines.
 pub fn ensure_all(machines: &[&Machine]) -> Result<()> {
-    let needs = plan::needs(&probe::look(machines));
-    if needs.is_empty() { Ok(()) } else { satisfy(machines, &needs, false) }
+    ensure_found(&|| probe::look(machines))
+}
+
+/// Makes sure that the kernel of a machine can be built, whether there is an emulator for it or not.
+pub fn ensure_build(machine: &Machine) -> Result<()> {
+    ensure_found(&|| Probe { emulators: Vec::new(), ..probe::look(&[machine]) })
+}
+
+fn ensure_found(look: &dyn Fn() -> Probe) -> Result<()> {
+    let needs = plan::needs(&look());
+    if needs.is_empty() { Ok(()) } else { satisfy(look, &needs, false) }
 }
 
 /// What is there and what is not, one line each.
@@ -78,7 +87,7 @@ fn report(probe: &Probe) -> Vec<String> {
 }
 
 /// Runs the ways of each need, best first, until nothing is missing.
-fn satisfy(machines: &[&Machine], needs: &[Need], yes: bool) -> Result<()> {
+fn satisfy(look: &dyn Fn() -> Probe, needs: &[Need], yes: bool) -> Result<()> {
     eprintln!("Missing here:");
     for need in needs {
         eprintln!("  {}", need.what);
@@ -108,16 +117,16 @@ fn satisfy(machines: &[&Machine], needs: &[Need], yes: bool) -> Result<()> {
     let mut done = BTreeSet::new();
     for need in needs {
         for way in &need.ways {
-            if plan::needs(&probe::look(machines)).iter().all(|open| open.what != need.what) {
+            if plan::needs(&look()).iter().all(|open| open.what != need.what) {
                 break;
             }
             take(way, &mut done);
         }
-        if plan::needs(&probe::look(machines)).iter().any(|open| open.what == need.what) {
+        if plan::needs(&look()).iter().any(|open| open.what == need.what) {
             make_room(need, consent, &mut done)?;
         }
     }
-    let still = plan::needs(&probe::look(machines));
+    let still = plan::needs(&look());
     if still.is_empty() { Ok(()) } else { Err(refusal(&still, "still missing; by hand:")) }
 }
 

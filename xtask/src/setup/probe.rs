@@ -1,5 +1,6 @@
 //! Looking: what this machine has. Changes nothing.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use super::plan::{Compiler, Emulator, Probe, Rights};
@@ -20,7 +21,10 @@ pub fn look(machines: &[&Machine]) -> Probe {
         rustup: on_path("rustup"),
         apt: on_path("apt-get").is_some(),
         rights: rights(),
-        linker_packages: packages(machines, "linker"),
+        linker_packages: {
+            let all: BTreeSet<_> = machines.iter().flat_map(|machine| &machine.debian.linker).collect();
+            all.into_iter().cloned().collect()
+        },
     }
 }
 
@@ -36,30 +40,19 @@ fn compiler(toolchain: &Toolchain) -> Compiler {
 }
 
 fn emulator(machine: &Machine) -> Emulator {
-    let program = std::env::var(&machine.qemu.environment).unwrap_or_else(|_| machine.qemu.binary.clone());
+    let named = std::env::var(&machine.qemu.environment).ok().filter(|program| !program.is_empty());
+    let program = named.unwrap_or_else(|| machine.qemu.binary.clone());
     let found = on_path(&program).and_then(|path| {
         let version = output(Command::new(&path).arg("--version"))?;
         Some(format!("{}, {}", path.display(), version.lines().next().unwrap_or("of unknown version")))
     });
     Emulator {
         // A program that somebody named is not in a package.
-        packages: if program == machine.qemu.binary {
-            machine.debian.get("qemu").cloned().unwrap_or_default()
-        } else {
-            Vec::new()
-        },
+        packages: if program == machine.qemu.binary { machine.debian.qemu.clone() } else { Vec::new() },
         binary: program,
         environment: machine.qemu.environment.clone(),
         found,
     }
-}
-
-fn packages(machines: &[&Machine], need: &str) -> Vec<String> {
-    let mut packages: Vec<String> =
-        machines.iter().filter_map(|machine| machine.debian.get(need)).flatten().cloned().collect();
-    packages.sort();
-    packages.dedup();
-    packages
 }
 
 /// How a command gets the rights to install here.

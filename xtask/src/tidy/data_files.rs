@@ -5,7 +5,8 @@ use crate::error::one_line;
 use crate::image_check;
 use crate::machine::Machine;
 use crate::mutants::{self, host::HostCase, metal::list, sim};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Stop};
+use clap::ValueEnum;
 use std::path::Path;
 
 /// Parses every data file. Returns what could be read, and what could not.
@@ -57,6 +58,9 @@ fn mutant(text: &str, machines: &[Machine], scenarios: &[Scenario]) -> Vec<Strin
     if first.trim().is_empty() || first.contains(": ") {
         wrong.push("the first line does not say what this breaks".into());
     }
+    if let Some(key) = mutants::odd_key(text) {
+        wrong.push(format!("has no meaning for a line `{key}:`"));
+    }
     let field = |name: &str| mutants::field(text, name).unwrap_or_default();
     if let Some(case) = mutants::case(text).and_then(|case| case.strip_prefix("sim:")) {
         wrong.extend(sim::wrong(case, |name| field(name).to_owned()));
@@ -89,6 +93,18 @@ fn mutant(text: &str, machines: &[Machine], scenarios: &[Scenario]) -> Vec<Strin
             wrong.push(format!("`{machine}` is not a machine"));
         }
     }
+    let (cpus, accel, stop) = (field("cpus"), field("accel"), field("stop"));
+    let most = machines.iter().map(|machine| machine.cpus.maximum).max().unwrap_or(1);
+    if !cpus.is_empty() && !cpus.parse().is_ok_and(|cpus| (1..=most).contains(&cpus)) {
+        wrong.push(format!("`cpus: {cpus}` is not a number from 1 to {most}"));
+    }
+    let mut accels = machines.iter().flat_map(|machine| &machine.qemu.accel);
+    if !accel.is_empty() && !accels.any(|known| known.name == accel) {
+        wrong.push(format!("`{accel}` is not an accelerator"));
+    }
+    if !stop.is_empty() && Stop::from_str(stop, false).is_err() {
+        wrong.push(format!("`{stop}` is no stop policy"));
+    }
     wrong
 }
 
@@ -111,14 +127,18 @@ mod tests {
     fn a_mutant_must_say_what_it_breaks_and_who_notices() {
         let complete = "Breaks it.\n\nscenario: s\nmachine: all\ncheck: c\n\ndiff --git a/x b/x\n";
         assert_eq!(mutant(complete, &[], &[]), ["`s` is not a scenario"]);
+        let odd = "Breaks it.\n\ncheck: c\nmachine: all\nscenario:\naccell: tcg\ncpus: 99\naccel: x\nstop: y\n\ndiff --git a/x b/x\n";
+        assert_eq!(mutant(odd, &[], &[]).len(), 5, "{:?}", mutant(odd, &[], &[]));
         let bare = "scenario: s\n\ndiff --git a/x b/x\n";
         assert_eq!(mutant(bare, &[], &[]).len(), 4, "first line, machine, check, unknown scenario");
         assert_eq!(mutant("Breaks it.\n", &[], &[]).len(), 1);
         let on_host = "Breaks it.\n\ncase: host:some:test\npromise: P1\n\ndiff --git a/x b/x\n";
         assert!(mutant(on_host, &[], &[]).is_empty());
-        for wrong in
-            [on_host.replace("host:", "lost:"), on_host.replace(":test", ""), on_host.replace("promise", "x")]
-        {
+        for wrong in [
+            on_host.replace("host:", "lost:"),
+            on_host.replace(":test", ""),
+            on_host.replace("promise: P1\n", ""),
+        ] {
             assert_eq!(mutant(&wrong, &[], &[]).len(), 1, "{wrong}");
         }
     }
