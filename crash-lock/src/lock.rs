@@ -60,7 +60,8 @@ impl<T: ?Sized, K: Kernel, P: Policy<T>> CrashLock<T, K, P> {
         let cpu = domain.cpu(me);
         let entry = cpu.list.enter(&self.word);
         if !domain.calm() {
-            self.stop_here(me, entry);
+            // This lock counts, too: a context that the caller interrupted may be in the middle of it.
+            self.stop_here(me, entry, None);
         }
         let generation = domain.owner().filter(|(owner, _)| *owner == me).map_or(0, |(_, number)| number);
         if self.take(me, generation) {
@@ -87,11 +88,11 @@ impl<T: ?Sized, K: Kernel, P: Policy<T>> CrashLock<T, K, P> {
     }
 
     /// A CPU that holds nothing else has no business with a lock while a panic is under way. Returns on the owner,
-    /// and on a CPU in a critical section.
-    fn stop_here(&'static self, me: CpuId, entry: Entry) {
+    /// and on a CPU in a critical section; not in that of `except`, for which it would wait itself.
+    fn stop_here(&'static self, me: CpuId, entry: Entry, except: Option<&'static AtomicU64>) {
         let domain = K::domain();
         let owns = domain.owner().is_some_and(|(owner, _)| owner == me);
-        if !owns && !domain.list(me).held(me, Some(&self.word)).any() {
+        if !owns && !domain.list(me).held(me, except).any() {
             domain.list(me).leave(entry);
             K::park(Parking::Asked);
         }
@@ -106,7 +107,7 @@ impl<T: ?Sized, K: Kernel, P: Policy<T>> CrashLock<T, K, P> {
             let owner = domain.owner();
             let generation = owner.filter(|(owner, _)| *owner == me).map(|(_, generation)| generation);
             if owner.is_some() && generation.is_none() {
-                self.stop_here(me, entry);
+                self.stop_here(me, entry, Some(&self.word));
             }
             // Looked at before it is tried: waiting CPUs share the line instead of tearing at it.
             let word = self.word.load(Ordering::Acquire);

@@ -131,6 +131,21 @@ fn a_deferred_cpu_finishes_and_the_last_drop_parks_it() {
     assert_eq!((OUTER.holder(), INNER.holder()), (None, None), "nothing is orphaned");
 }
 
+/// An interrupt handler that tries the lock of the section which it interrupted.
+#[test]
+fn who_tries_a_lock_that_its_own_cpu_holds_gets_nothing_and_goes_on() {
+    kernel!();
+    static LOCK: CrashLock<u32, Bench> = CrashLock::new(0);
+    on(1);
+    let outer = LOCK.lock();
+    authority().own(cpu(0), 1);
+    assert_eq!(left(|| assert!(LOCK.try_lock().is_none())), None);
+    assert!(DOMAIN.defer(cpu(1)));
+    assert_eq!(left(|| assert!(LOCK.try_lock().is_none())), None);
+    assert_eq!(left(|| drop(outer)), Some(Left::Parked(Parking::Released)));
+    assert_eq!(LOCK.holder(), None, "nothing is orphaned");
+}
+
 #[test]
 fn a_word_that_names_nobody_is_told_at_once() {
     kernel!();
