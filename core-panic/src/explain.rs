@@ -9,7 +9,7 @@ use crash_record::names::{Class, Step};
 
 use crate::config::{Config, FinalAction, KexecMode};
 use crate::order::{Action, ORDER, StepSpec, applies, grace_ms};
-use crate::sequence::{MESSAGE_MS, MOST_REENTRIES, NAME_MS, ONLY_FINAL_AT, SETTLE_MS};
+use crate::sequence::{MESSAGE_MS, MOST_REENTRIES, NAME_MS, ONLY_FINAL_AT, settle_ms};
 use crate::{depart, succession, warden};
 
 /// What is said between two bodies, ms: two event lines at most, 800 bytes, at 115200 baud.
@@ -146,7 +146,7 @@ impl Situation {
         *redirect = self.redirect_ms();
         *steps = self.steps(until).map(|spec| self.step_ms(spec)).sum();
         *links = LINK_MS * self.links(until);
-        *settle = SETTLE_MS;
+        *settle = settle_ms(&self.config);
         *reentries = REENTRY_MS * self.reentries(until);
         *takeover = if self.cpus > 1 { TAKEOVER_MS } else { 0 };
         parts
@@ -236,7 +236,7 @@ impl Situation {
             (redirect, "for the answer of the CPU that the panic is handed to"),
             (steps, "for the steps, with their notifiers (the stop: all answers of its ladder)"),
             (links, "for the final chain"),
-            (settle, "for the CPUs that a broken-off stop has signalled"),
+            (settle, "for the CPUs that a stop which was broken off has left"),
         ] {
             writeln!(f, "  {:>9}  {what}", Ms(ms))?;
         }
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(pre.undisturbed_ms(Until::End), 12 * BETWEEN_MS + steps + 2 * LINK_MS);
         // To the end each notifier's name may fail as well.
         for (until, reentries) in [(Until::Jump, 3), (Until::End, 11 + 4 + 3)] {
-            let rest = SETTLE_MS + reentries * REENTRY_MS + TAKEOVER_MS;
+            let rest = settle_ms(&pre.config) + reentries * REENTRY_MS + TAKEOVER_MS;
             assert_eq!(pre.total_ms(until), pre.undisturbed_ms(until) + rest);
             let alone = Situation { cpus: 1, ..pre };
             assert_eq!(alone.total_ms(until), pre.total_ms(until) - TAKEOVER_MS);

@@ -18,15 +18,21 @@ use hal::sync::{AtomicU32, AtomicU64, BindOnce, Ordering};
 use hal::{CpuId, Platform};
 
 use crate::claim::{Claim, Entered};
-use crate::config::Config;
+use crate::config::{Config, StopPolicy};
 use crate::deadline::{Deadline, State};
 use crate::notifier::{Notifier, Place, Refusal, Registry};
 use crate::order::{Action, ORDER, StepSpec, applies, grace_ms};
 use crate::report::{Detail, Text, Voice, foreign};
 use crate::warden::Wardens;
 
-/// How long CPUs that a broken-off stop has signalled may still take to answer, ms.
-pub(crate) const SETTLE_MS: u64 = 1_000;
+/// What it may take, beside the grace of deferred CPUs, to settle a stop that was broken off, ms.
+const SETTLE_MS: u64 = 1_000;
+/// What it may take to settle a stop that was broken off, ms: deferred CPUs have their grace then, too.
+pub(crate) fn settle_ms(config: &Config) -> u64 {
+    let grace = if config.stop == StopPolicy::Deferred { config.grace_ms.into() } else { 0 };
+    SETTLE_MS.saturating_add(grace)
+}
+
 /// How long the message of a re-entry may take, which somebody else's code formats, ms.
 pub(crate) const MESSAGE_MS: u64 = 1_000;
 /// How long a notifier may take to say the name by which it is recorded as failed or left out, ms.
@@ -232,6 +238,13 @@ impl<'a, P: Platform> Panic<'a, P> {
         self.claim.owner().is_some()
     }
 
+    /// Whether the executing CPU does nothing any more but for a panic: it owns one, or parks. Another one may still be
+    /// at work after the claim, in a critical section that it is to finish.
+    pub fn takes_part(&self) -> bool {
+        let me = self.platform.current();
+        self.claim.owner() == Some(me) || self.parking.load(Ordering::Acquire) & me.bit() != 0
+    }
+
     /// Puts a line of ordinary output into the log. Returns its number, and whether the caller may
     /// print it: not while there is a panic.
     pub fn log(&self, text: &[u8]) -> (u64, bool) {
@@ -272,7 +285,10 @@ impl<'a, P: Platform> Panic<'a, P> {
     /// On to a panic stack that the abandoned context, if there is one, did not use.
     pub(crate) fn go_on(&self, me: CpuId, cause: Option<&Cause<'_>>, entry: Entry<'_, P::Registers>) -> ! {
         let generation = self.entries.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
-        self.says(|authority| authority.own(me, generation));
+        self.says(|authority| {
+            // One that was taken for dead and has come back parks at the gate; its heir has said whose the panic is.
+            authority.own_while(me, generation, || self.claim.owner() == Some(me));
+        });
         let stack = self.stacks.0.get(me.index()).map_or(0, |stack| stack.fetch_add(1, Ordering::AcqRel));
         self.platform.switch(stack as usize, begin, &Job { panic: self, me, cause, entry })
     }
@@ -433,7 +449,7 @@ impl<'a, P: Platform> Panic<'a, P> {
         while let Some(spec) = self.current() {
             self.gate(me);
             if spec.step > Step::Stop && !self.is_settled() {
-                self.watched(me, SETTLE_MS, || self.settle_late(me));
+                self.watched(me, settle_ms(&self.config()), || self.settle_late(me));
             }
             if !applies(spec, &self.config()) {
                 self.advance();

@@ -214,8 +214,27 @@ impl Authority {
     ///
     /// Called by `owner`. A stop of it that was pending is over.
     pub fn own(&self, owner: CpuId, generation: u32) {
-        self.domain.cpu(owner).stop_pending.store(0, Ordering::Release);
-        self.domain.panic.store((owner.index() as u64 + 1) | u64::from(generation) << 32, Ordering::Release);
+        self.own_while(owner, generation, || true);
+    }
+
+    /// As [`Authority::own`], where a panic may change hands at any moment. `owns` asks whether `owner` owns it still: what
+    /// a CPU says that was overtaken in the middle of this does not stand above what its heir has said, whichever comes
+    /// first. A generation is never used twice. Returns whether this was said.
+    pub fn own_while(&self, owner: CpuId, generation: u32, owns: impl Fn() -> bool) -> bool {
+        let word = (owner.index() as u64 + 1) | u64::from(generation) << 32;
+        loop {
+            // Read first: an heir changes hands before it writes here, so whoever still owns now has read what came before.
+            let before = self.domain.panic.load(Ordering::Acquire);
+            if !owns() {
+                return false;
+            }
+            let said = self.domain.panic.compare_exchange(before, word, Ordering::AcqRel, Ordering::Acquire);
+            // It fails once for each of those who say so at the same time.
+            if said.is_ok() {
+                self.domain.cpu(owner).stop_pending.store(0, Ordering::Release);
+                return true;
+            }
+        }
     }
 
     /// `cpu` did not answer, or died as the owner: what it holds is not stolen.

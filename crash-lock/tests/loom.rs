@@ -66,6 +66,26 @@ fn one_holder_at_a_time_and_the_next_sees_what_it_wrote() {
     });
 }
 
+/// A CPU that owned the panic enters again and says so, while another one takes the panic over and says so: the words of
+/// the one that owns it now stay, whoever wrote last.
+#[test]
+fn who_owned_the_panic_does_not_overwrite_who_owns_it_now() {
+    model(None, || {
+        let claim = loom::sync::Arc::new(AtomicUsize::new(0));
+        authority().own(cpu(0), 1);
+        let heir = {
+            let claim = claim.clone();
+            thread::spawn(move || {
+                claim.store(1, Ordering::Release);
+                authority().own_while(cpu(1), 2, || claim.load(Ordering::Acquire) == 1)
+            })
+        };
+        authority().own_while(cpu(0), 3, || claim.load(Ordering::Acquire) == 0);
+        assert!(heir.join().unwrap());
+        assert_eq!(DOMAIN.owner(), Some((cpu(1), 2)));
+    });
+}
+
 /// The handler of a stop signal, where stops are deferred.
 fn deferring(_: usize) {
     let me = Bench::current();
