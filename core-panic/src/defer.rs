@@ -133,6 +133,7 @@ impl<P: Platform> Panic<'_, P> {
         let sent = self.record.slot(cpu, slot::OWNER_SIGNALS);
         self.record.set_slot(cpu, slot::OWNER_SIGNALS, sent.wrapping_add(1 << 32));
         if let Err(error) = nmi.send(cpu) {
+            self.record.set_slot(cpu, slot::OWNER_SIGNALS, sent);
             self.note(me, Step::Stop, format_args!("second signal to CPU {cpu} not sent: {error:?}"));
         }
     }

@@ -79,6 +79,8 @@ impl<const N: usize> fmt::Display for Text<N> {
 /// Details that go with an outcome.
 pub(crate) type Detail = Text<{ entry::TEXT_BYTES }>;
 
+/// Lines of a message that are printed, at most.
+const MESSAGE_LINES: usize = 8;
 /// The most of a panic's message that is kept, in bytes.
 const MESSAGE_BYTES: usize = 4 * entry::TEXT_BYTES;
 
@@ -161,13 +163,15 @@ impl<P: Platform> Panic<'_, P> {
         }
         let mut lines = 0_u32;
         let mut cut = message.cut;
-        for part in message.bytes().split(|&byte| byte == b'\n').take(8) {
+        let mut parts = message.bytes().split(|&byte| byte == b'\n');
+        for part in parts.by_ref().take(MESSAGE_LINES) {
             cut |= self.hurry(spec, began_at);
             if !self.hurry(spec, began_at) {
                 self.line(me, format_args!("*** {}", core::str::from_utf8(part).unwrap_or("(not UTF-8)")));
                 lines = lines.saturating_add(1);
             }
         }
+        cut |= parts.next().is_some();
         cut |= self.registers(me, spec, began_at);
         Ended::done(cut, format_args!("{lines} lines{}", if cut { ", cut" } else { "" }))
     }

@@ -30,7 +30,7 @@ pub const fn ladder(policy: StopPolicy, image: bool) -> &'static [(Rung, u64)] {
     }
 }
 
-/// How long CPUs that a broken-off stop has signalled may still take, ms: most have answered already.
+/// How long a CPU may take to answer once a stop was broken off, ms: most have answered already.
 const LATE_ANSWER_MS: u64 = 100;
 
 /// What became of a signal that may or may not concern a panic.
@@ -183,21 +183,54 @@ impl<P: Platform> Panic<'_, P> {
         settled
     }
 
-    /// A stop that was broken off has signalled whom it has signalled: those may still answer, and then
-    /// it is written down what became of everybody. Nothing is sent. Where that is broken off, too, it is written
-    /// down once more, since the next kernel does not vouch for a stop without an end: then nobody is waited for and
-    /// nothing is said on the console, which may be what breaks it.
+    /// A stop that was broken off has signalled whom it has signalled: those may still answer. Then whom it has not
+    /// reached gets the strongest signal there is, once; the rest of the path would run beside it. And it is written down
+    /// what became of everybody. Where that is broken off, too, it is written down once more, since the next kernel
+    /// does not vouch for a stop without an end: then nothing is sent, nobody is waited for and nothing is said on the
+    /// console, any of which may be what breaks it.
     pub(crate) fn settle_late(&self, me: CpuId) {
         let before = self.settled.fetch_add(1, Ordering::AcqRel);
-        let signalled = CpuId::all()
-            .filter(|cpu| *cpu != me && self.record.slot(*cpu, slot::OWNER_SIGNALLED_AT) != 0)
-            .fold(CpuSet(0), CpuSet::with);
         if before == 0 {
-            self.wait(me, signalled, self.config().deadline_ns(LATE_ANSWER_MS));
+            let answer = self.config().deadline_ns(LATE_ANSWER_MS);
+            // Nobody is deferred where the ladder asks politely first, so the grace does not pass twice.
+            if ladder(self.config().stop, self.image_is_loaded()).iter().any(|(rung, _)| *rung == Rung::Ipi) {
+                self.wait(me, self.signalled(me), answer);
+            }
+            self.send_the_rest(me);
+            self.wait(me, self.signalled(me), answer);
         }
+        let signalled = self.signalled(me);
         let (Ok(detail) | Err(detail)) = self.settle(me, signalled, before == 0);
         self.settled.store(SETTLED, Ordering::Release);
         self.note(me, Step::Stop, format_args!("the stop was broken off: {detail}"));
+    }
+
+    /// The CPUs that were sent a signal.
+    fn signalled(&self, me: CpuId) -> CpuSet {
+        let sent = |cpu: &CpuId| *cpu != me && self.record.slot(*cpu, slot::OWNER_SIGNALLED_AT) != 0;
+        CpuId::all().filter(sent).fold(CpuSet(0), CpuSet::with)
+    }
+
+    /// An NMI to each CPU that works on and has had none; without NMIs an IPI to each that has had none of those.
+    fn send_the_rest(&self, me: CpuId) {
+        let nmi = self.platform.nmi();
+        let had = |cpu| {
+            let sent = self.record.slot(cpu, slot::OWNER_SIGNALS);
+            if nmi.is_ok() { sent >> 32 } else { sent }
+        };
+        let left = CpuId::all()
+            .filter(|cpu| *cpu != me && self.record.state(*cpu) == CpuState::Online && had(*cpu) == 0)
+            .fold(CpuSet(0), CpuSet::with);
+        if left.count() == 0 {
+            return;
+        }
+        match nmi {
+            Ok(nmi) => self.send(me, Rung::Nmi, left, Ok(|cpu| nmi.send(cpu))),
+            Err(_) => {
+                let ipi = self.platform.ipi();
+                self.send(me, Rung::Ipi, left, ipi.map(|ipi| |cpu| ipi.send_stop(cpu)))
+            }
+        };
     }
 
     /// Whether it is written down what became of everybody, or that was tried too often.
@@ -221,7 +254,8 @@ impl<P: Platform> Panic<'_, P> {
         let mut weakest = None;
         // Who is deferred has acknowledged a signal already, that of a redirect.
         for cpu in targets.iter().filter(|cpu| self.record.state(*cpu) != CpuState::Deferred) {
-            if self.record.slot(cpu, slot::OWNER_SIGNALLED_AT) == 0 {
+            let at = self.record.slot(cpu, slot::OWNER_SIGNALLED_AT);
+            if at == 0 {
                 self.record.set_slot(cpu, slot::OWNER_SIGNALLED_AT, self.platform.now_ns());
             }
             let sent = self.record.slot(cpu, slot::OWNER_SIGNALS);
@@ -231,6 +265,9 @@ impl<P: Platform> Panic<'_, P> {
                 Ok(Strength::Maskable) => weakest = Some("maskable"),
                 Ok(_) => weakest = weakest.or(Some("non-maskable")),
                 Err(error) => {
+                    // Written down before it was sent, so that an answer finds it; it was not.
+                    self.record.set_slot(cpu, slot::OWNER_SIGNALS, sent);
+                    self.record.set_slot(cpu, slot::OWNER_SIGNALLED_AT, at);
                     self.note(me, Step::Stop, format_args!("{rung} to CPU {cpu} not sent: {error:?}"))
                 }
             }

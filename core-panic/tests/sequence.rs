@@ -8,6 +8,7 @@ use bench::{Bench, Call, End, Faults, Machine, Secondary, registry, snapshot};
 use core_panic::config::{FinalAction, KexecMode, StopPolicy};
 use core_panic::notifier::{BeforeDumpEntry, Context, LateClass, Notifier, Refusal, Registration};
 use core_panic::{Cause, Config, Panic, Registry};
+use crash_record::layout::slot;
 use crash_record::names::{Class, CpuState, EntryKind, Outcome, Rung, Step};
 use crash_record::view::RecordView;
 use hal::dump::BeforeDump;
@@ -469,6 +470,40 @@ fn a_stop_that_is_broken_off_is_settled_all_the_same() {
     assert_eq!(outcome.events("stopped", &["who", "state"]), ["1:parked", "2:missing"]);
     let view = RecordView::parse(&outcome.bytes).unwrap();
     assert_ne!(view.word(crash_record::layout::header::STOPPED_AT), 0);
+}
+
+#[test]
+fn a_signal_that_could_not_be_sent_is_not_counted() {
+    let faults = Faults { nmi_refused: Some(2), ..Faults::default() };
+    let bench = Bench::new(3, impatient(StopPolicy::IpiNmi), faults, registry(vec![]));
+    let outcome = bench.run(&[Secondary::Listens, Secondary::Deaf]);
+    assert_eq!(outcome.owner, End::Jumped(0x5000));
+    assert_eq!(outcome.events("stopped", &["who", "state"]), ["1:parked", "2:missing"]);
+    let view = RecordView::parse(&outcome.bytes).unwrap();
+    // The IPI was sent, and is what its time runs from.
+    let told = |view: &RecordView| {
+        let slot = view.slots().find(|slot| slot.cpu == 2).unwrap();
+        (slot.word(slot::OWNER_SIGNALS), slot.word(slot::OWNER_SIGNALLED_AT) != 0)
+    };
+    assert_eq!(told(&view), (1, true));
+    let faults = Faults { nmi_refused: Some(2), ..Faults::default() };
+    let bench = Bench::new(3, impatient(StopPolicy::Nmi), faults, registry(vec![]));
+    let outcome = bench.run(&[Secondary::Listens, Secondary::Deaf]);
+    assert_eq!(told(&RecordView::parse(&outcome.bytes).unwrap()), (0, false));
+}
+
+static BROKEN_EARLY: OnceLock<&'static Panic<'static, Machine>> = OnceLock::new();
+
+#[test]
+fn a_stop_that_is_broken_off_reaches_who_was_not_signalled_yet() {
+    let faults = Faults { ipi_panics: Some(&BROKEN_EARLY), ..Faults::default() };
+    let bench = Bench::new(4, impatient(StopPolicy::IpiNmi), faults, registry(vec![]));
+    BROKEN_EARLY.set(bench.panic).ok().unwrap();
+    let outcome = bench.run(&[Secondary::Listens, Secondary::Listens, Secondary::Listens]);
+    assert_eq!(outcome.owner, End::Jumped(0x5000));
+    assert_eq!(outcome.steps()[..2], ["announce:done", "stop:failed"]);
+    let told = outcome.events("stopped", &["who", "state", "rung"]);
+    assert_eq!(told, ["1:parked:ipi", "2:parked:nmi", "3:parked:nmi"]);
 }
 
 static BROKEN_TWICE: OnceLock<&'static Panic<'static, Machine>> = OnceLock::new();

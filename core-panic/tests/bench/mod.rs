@@ -88,6 +88,8 @@ struct Mailbox {
 pub struct Faults {
     pub no_nmi: bool,
     pub maskable_nmi: bool,
+    /// No NMI can be sent to this CPU.
+    pub nmi_refused: Option<usize>,
     /// There is a timer, and masked interrupts keep it out.
     pub maskable_timer: bool,
     /// It refuses to be armed after as many times.
@@ -187,6 +189,9 @@ impl Ipi for Machine {
 
 impl Nmi for Machine {
     fn send(&self, target: CpuId) -> Result<Strength, SignalError> {
+        if self.faults.nmi_refused == Some(target.index()) {
+            return Err(SignalError::Busy);
+        }
         self.mail[target.index()].nmi.store(true, Ordering::SeqCst);
         Ok(if self.faults.maskable_nmi { Strength::Maskable } else { Strength::NonMaskable })
     }
