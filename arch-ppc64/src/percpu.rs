@@ -2,8 +2,8 @@
 //! offsets (`asm/mod.rs`).
 //!
 //! A capture kernel's vector page serves CPUs that are still parked in the first kernel, through the
-//! first kernel's per-CPU areas: the fields up to [`PerCpu::machine_check_entry`] and [`SaveArea`] must
-//! not move between kernels that kexec each other.
+//! first kernel's per-CPU areas: the fields up to [`PerCpu::trap_save`] and [`SaveArea`] must not move between
+//! kernels that kexec each other.
 
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -70,6 +70,8 @@ pub struct PerCpu {
     pub machine_check_entry: AtomicU64,
     /// Where any other exception goes on after the vector page.
     pub trap_entry: AtomicU64,
+    /// Save area of ordinary vectors. Up to here the area is known to the next kernel.
+    pub trap_save: SaveArea,
     /// MSR that handlers run with: translation is on in it once the page tables are.
     pub handler_msr: AtomicU64,
     /// Tops of the stacks.
@@ -98,8 +100,6 @@ pub struct PerCpu {
     pub shim: AtomicU64,
     /// Why the next IPI is sent: bits of `ipi::Reason`.
     pub ipi_reasons: AtomicU32,
-    /// Save area of ordinary vectors.
-    pub trap_save: SaveArea,
     /// Save area of a machine check.
     pub machine_check_area: SaveArea,
     /// Save areas of system resets, one per nesting level.

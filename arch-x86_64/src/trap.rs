@@ -6,6 +6,8 @@ use crate::registers::{FRAME_WORDS, Frame, index};
 use hal::trap::{Fault, FaultKind};
 use x86_64::structures::idt::PageFaultErrorCode;
 
+/// The first vector that is no exception.
+pub const VECTOR_FIRST: u8 = 0x20;
 /// The stop IPI.
 pub const VECTOR_STOP: u8 = 0x40;
 /// The nudge IPI.
@@ -164,11 +166,14 @@ mod metal {
     #[unsafe(no_mangle)]
     extern "C" fn x86_trap(vector: u32, frame: &mut Frame) {
         let vector = vector as u8;
+        // Whatever it is, also one that nobody here has asked for: it is ended, and no handler runs.
+        if (VECTOR_FIRST..VECTOR_LEGACY).contains(&vector)
+            && TAKING.load(Relaxed) == PORT.current().index() as u32 + 1
+        {
+            apic::end_of_interrupt();
+            return;
+        }
         if matches!(vector, VECTOR_STOP | VECTOR_NUDGE | VECTOR_SERIAL) {
-            if TAKING.load(Relaxed) == PORT.current().index() as u32 + 1 {
-                apic::end_of_interrupt();
-                return;
-            }
             if let Some(handlers) = handlers() {
                 (handlers.interrupt)(vector.into());
             }

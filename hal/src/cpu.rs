@@ -20,7 +20,8 @@ pub trait Cpu {
     ///
     /// # After
     /// No maskable interrupt is taken until something unmasks them. Nothing on the panic path ever
-    /// does, but a deadline timer that is maskable, for itself alone ([`crate::timer::DeadlineTimer::arm`]).
+    /// does, but a deadline timer that is maskable, for itself alone ([`crate::timer::DeadlineTimer::arm`]), and a
+    /// quiesce that takes what is latched, without its handlers ([`crate::kexec::Kexec::quiesce`]).
     fn mask_interrupts(&self) -> bool;
 
     /// One polite iteration of a busy wait (`pause`, `or 27,27,27`). Returns at once.

@@ -15,8 +15,8 @@ pub trait DeadlineTimer {
     /// `Ok` carries the true strength. [`Strength::Maskable`] says that arming lets this one interrupt in, and no other,
     /// until the timer is disarmed, whether the CPU had masked them or not: whoever masks them again keeps it out, and an
     /// interrupt handler does. The shot comes when the timer's own clock says so, which may run a little faster or slower
-    /// than [`crate::clock::Clock`]; later by what the port's README states. It may reach other CPUs too; their handlers
-    /// count it and return.
+    /// than [`crate::clock::Clock`]; later by what the port's README states. It may reach other CPUs too, and stops
+    /// those that a stop would: they park, or finish a critical section first; parked ones count it.
     fn arm(&self, after_ns: u64) -> Result<Strength, SignalError>;
 
     /// The shot has come too early by [`crate::clock::Clock`]: one more, in `after_ns` nanoseconds.

@@ -1,5 +1,5 @@
 //! The heap of this kernel: small, never given back, and none of the panic path's business (P7). Whoever
-//! allocates once a panic was claimed panics in turn, and is seen.
+//! allocates as its owner, or parked, panics in turn, and is seen; who finishes a critical section may.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
@@ -25,7 +25,7 @@ static HEAP: Heap = Heap { bytes: UnsafeCell::new([0; BYTES]), used: AtomicUsize
 // overlaps nothing that was handed out before.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        assert!(!PANIC.claimed(), "an allocation on the panic path");
+        assert!(!PANIC.takes_part(), "an allocation on the panic path");
         let size = layout.size().next_multiple_of(16);
         let at = self.used.fetch_add(size, Ordering::Relaxed);
         if layout.align() > 16 || at.checked_add(size).is_none_or(|end| end > BYTES) {
