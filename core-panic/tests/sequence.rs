@@ -473,6 +473,17 @@ fn a_stop_that_is_broken_off_is_settled_all_the_same() {
 }
 
 #[test]
+fn lines_that_are_not_printed_make_an_announcement_a_truncated_one() {
+    let announced = |message: &'static str| {
+        let bench =
+            Bench::new(1, config(KexecMode::Pre, StopPolicy::Nmi), Faults::default(), registry(vec![]));
+        bench.run_with(&[], &message).steps()[0].clone()
+    };
+    assert_eq!(announced("1\n2\n3\n4\n5\n6\n7\n8"), "announce:done");
+    assert_eq!(announced("1\n2\n3\n4\n5\n6\n7\n8\n9"), "announce:truncated");
+}
+
+#[test]
 fn a_signal_that_could_not_be_sent_is_not_counted() {
     let faults = Faults { nmi_refused: Some(2), ..Faults::default() };
     let bench = Bench::new(3, impatient(StopPolicy::IpiNmi), faults, registry(vec![]));
