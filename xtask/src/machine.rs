@@ -185,6 +185,9 @@ pub struct Registers {
     pub pc: String,
     /// The program counter's number in the debugger's protocol.
     pub debugger_pc: u32,
+    /// Where trap entries lie, if that is outside of the image: from the first address to behind the last one.
+    #[serde(default)]
+    pub vectors: Option<[u64; 2]>,
 }
 
 /// `[image_check]`: where the check of the linked image starts, and where it does not look.
@@ -366,6 +369,9 @@ impl Machine {
             let message =
                 format!("a reason is a line of at most {MOST_REASON} bytes of ASCII, without a bar");
             return wrong(capability.name(), message);
+        }
+        if let Some([from, to]) = machine.registers.vectors.filter(|[from, to]| from >= to) {
+            return wrong("vectors", format!("{from:#x} is not below {to:#x}"));
         }
         let most = Column::ALL.len() - 1;
         if let Some(tier) = machine.conformance.tier.filter(|tier| usize::from(*tier) > most) {

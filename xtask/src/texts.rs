@@ -207,6 +207,7 @@ fn malformed_files() {
         machine("binary = \"q\"", ""),
         machine("exit = 33", ""),
         machine("[registers]", "[registres]"),
+        machine("vectors = [0xa000, 0xb000]", "vectors = [0xa000, 0xa000]"),
         machine("cpus = [1]", "cpus = [1, 1]"),
         machine("name = \"a\"", "name = \"a\"\npatience = 0"),
         machine("name = \"f\"", "name = \"f\"\npanic_scale = 101"),

@@ -505,7 +505,7 @@ mod tests {
 
     #[test]
     fn firmware_is_not_the_kernel() {
-        let registers = Registers { cpu: "CPU#".into(), pc: "pc ".into(), debugger_pc: 0 };
+        let registers = Registers { cpu: "CPU#".into(), pc: "pc ".into(), debugger_pc: 0, vectors: None };
         let shown = "CPU#0\n pc 0000000000001200\nCPU#1\n pc 0000000000009000\n";
         let target =
             Target { text: Some(0x1000..0x2000), registers: Some(registers.clone()), ..Target::default() };

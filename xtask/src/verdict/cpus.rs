@@ -251,8 +251,10 @@ fn misplaced(facts: &Facts, record: &RecordView, slot: &CpuSlot, saved: &Saved) 
     let within = |name: &str, pc: u64| symbols.range(name).is_some_and(|range| range.contains(&pc));
     let at = symbols.describe(saved.pc);
     // A signal that hits a trap entry before it has saved anything finds the entry's own pc, which may
-    // lie in a page of vectors outside the image. What was interrupted is lost, and the record says so.
-    let known = if saved.lost { saved.interrupted.map_or(0, |(pc, _)| pc) } else { saved.pc };
+    // lie in a page of vectors outside the image. What was interrupted is lost, and the record says so. One that hits
+    // it later finds the same page, and nothing is lost.
+    let entering = facts.machine.registers.vectors.is_some_and(|[from, to]| (from..to).contains(&saved.pc));
+    let known = if saved.lost || entering { saved.interrupted.map_or(0, |(pc, _)| pc) } else { saved.pc };
     if !within("text", known) {
         return Some(format!("CPU {cpu} was at {}, which is no kernel text", symbols.describe(known)));
     }

@@ -58,6 +58,7 @@ stays = true
 cpu = "CPU#"
 pc = "PC="
 debugger_pc = 7
+vectors = [0xa000, 0xb000]
 [suite]
 cpus = [1]
 [store]

@@ -102,6 +102,19 @@ fn registers() {
     red(|run| run.spoil(lost(slot::LOST, 0x2000)), &[]);
     red(|run| run.spoil(lost(slot::LOST, 0x9000)), &["registers"]);
     red(|run| run.spoil(lost(slot::IN_HANDLER, WORK)), &["registers"]);
+    // In the machine's own page of trap entries, which comes back from there: with a place in the kernel beside it.
+    let entering = |how: u64, near: u64| {
+        move |record: &mut Record| {
+            record.registers(1, 0xa010, 7);
+            record.set(1, slot::INTERRUPTED, how);
+            record.set(1, slot::INTERRUPTED_PC, near);
+            record.set(1, slot::INTERRUPTED_WITNESS, 1 ^ NONCE);
+            record.seal(1);
+        }
+    };
+    red(|run| run.spoil(entering(slot::IN_HANDLER, WORK)), &[]);
+    red(|run| run.spoil(entering(slot::IN_HANDLER, 0x9000)), &["registers"]);
+    red(|run| run.spoil(entering(0, WORK)), &["registers"]);
     // The nearest place may be the branch out of the section: then the value is where the callee has kept it.
     let left = |kept: u64| {
         move |run: &mut Run| {
