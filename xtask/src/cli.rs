@@ -240,6 +240,9 @@ pub struct SetupArgs {
     /// Only look; exit code 3 if something is missing
     #[arg(long, conflicts_with = "yes")]
     pub check: bool,
+    /// Also what lets the host's tests run once more as another machine's programs, where a machine file asks for that
+    #[arg(long)]
+    pub host_tests: bool,
 }
 
 /// `cargo xtask explain`

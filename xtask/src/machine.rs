@@ -216,7 +216,10 @@ pub struct HostTests {
     pub linker: String,
     /// Program that runs what was built, and its arguments.
     pub runner: Vec<String>,
-    /// Packages that only build for some kinds of hosts, or are about this one.
+    /// Debian packages that bring linker, C library and runner.
+    #[serde(default)]
+    pub debian: Vec<String>,
+    /// Crates that only build for some kinds of hosts, or are about this one.
     #[serde(default)]
     pub exclude: Vec<String>,
 }

@@ -5,8 +5,14 @@
 //! and has that source: the one that runs `xtask`, then the system's.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use anyhow::Result;
+
+use crate::error::Classed;
+use crate::machine::HostTests;
 
 /// The oldest compiler that builds the guests: PowerPC inline assembly is stable since then.
 pub const OLDEST: (u32, u32) = (1, 95);
@@ -198,9 +204,58 @@ fn leaks(name: &str) -> bool {
         && !KEPT.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// What is missing for tests that run as another kind of machine's programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// This program.
+    Program(String),
+    /// The standard library for this target.
+    Library(String),
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lack::Program(program) => write!(f, "`{program}` is not here"),
+            Lack::Library(target) => write!(f, "the standard library for {target} is not here"),
+        }
+    }
+}
+
+/// The first thing that is missing for these tests, programs first.
+pub fn lacks(settings: &HostTests) -> Result<Option<Lack>> {
+    let mut programs = settings.runner.first().into_iter().chain([&settings.linker]);
+    if let Some(absent) = programs.find(|program| on_path(program).is_none()) {
+        return Ok(Some(Lack::Program(absent.clone())));
+    }
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(&rustc)
+        .args(["--print", "target-libdir", "--target", &settings.target])
+        .output()
+        .or_environment(|| format!("cannot run {}", rustc.display()))?;
+    let library = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let there = output.status.success() && library.is_dir();
+    Ok((!there).then(|| Lack::Library(settings.target.clone())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let settings = |runner: &str, target: &str| HostTests {
+            target: target.into(),
+            linker: "true".into(),
+            runner: vec![runner.into()],
+            debian: Vec::new(),
+            exclude: Vec::new(),
+        };
+        let gone = |runner, target| lacks(&settings(runner, target)).unwrap().map(|lack| lack.to_string());
+        assert_eq!(gone("no-such-program", "any").as_deref(), Some("`no-such-program` is not here"));
+        let library = gone("true", "no-such-target");
+        assert_eq!(library.as_deref(), Some("the standard library for no-such-target is not here"));
+    }
 
     #[test]
     fn versions_are_compared_as_numbers() {

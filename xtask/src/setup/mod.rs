@@ -26,7 +26,15 @@ pub fn run(workspace: &Workspace, arguments: &SetupArgs) -> Result<()> {
     let names = Machine::names(workspace)?;
     let machines = names.iter().map(|name| Machine::load(workspace, name)).collect::<Result<Vec<_>>>()?;
     let machines: Vec<&Machine> = machines.iter().collect();
-    let probe = probe::look(&machines);
+    let look = || {
+        let mut probe = probe::look(&machines);
+        if arguments.host_tests {
+            // A compiler that does not run is named by the rest of the probe.
+            probe.emulations = probe::emulations(&machines).unwrap_or_default();
+        }
+        probe
+    };
+    let probe = look();
     for line in report(&probe) {
         println!("{line}");
     }
@@ -38,7 +46,7 @@ pub fn run(workspace: &Workspace, arguments: &SetupArgs) -> Result<()> {
     if arguments.check {
         return Err(refusal(&needs, "something is missing; `cargo xtask setup` installs it by"));
     }
-    satisfy(&|| probe::look(&machines), &needs, arguments.yes)?;
+    satisfy(&look, &needs, arguments.yes)?;
     println!("nothing is missing any more");
     Ok(())
 }
@@ -82,6 +90,12 @@ fn report(probe: &Probe) -> Vec<String> {
     for emulator in &probe.emulators {
         let what = emulator.found.as_ref().unwrap_or(&emulator.binary);
         lines.push(format!("{} QEMU: {what}", state(emulator.found.is_some())));
+    }
+    for emulation in &probe.emulations {
+        lines.push(match &emulation.lack {
+            None => format!("{} tests as {}", state(true), emulation.target),
+            Some(lack) => format!("{} tests as {}: {lack}", state(false), emulation.target),
+        });
     }
     lines
 }

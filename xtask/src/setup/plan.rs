@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::toolchain::Lack;
+
 /// What was found on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Probe {
@@ -15,6 +17,8 @@ pub struct Probe {
     pub linker: Option<PathBuf>,
     /// The emulators that are wanted.
     pub emulators: Vec<Emulator>,
+    /// Kinds of machines that the host's tests are to run as, if they were asked for.
+    pub emulations: Vec<Emulation>,
     /// `rustup`, where it is installed.
     pub rustup: Option<PathBuf>,
     /// Whether packages come from apt here.
@@ -50,6 +54,17 @@ pub struct Emulator {
     /// Where it is and what it says of its version.
     pub found: Option<String>,
     /// Packages that bring it.
+    pub packages: Vec<String>,
+}
+
+/// What the host's tests need to run as programs of another kind of machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emulation {
+    /// Target triple.
+    pub target: String,
+    /// What is missing, if anything is.
+    pub lack: Option<Lack>,
+    /// Packages that bring the programs.
     pub packages: Vec<String>,
 }
 
@@ -133,7 +148,34 @@ pub fn needs(probe: &Probe) -> Vec<Need> {
             ),
         });
     }
+    for emulation in &probe.emulations {
+        needs.extend(emulation.lack.as_ref().map(|lack| of_tests(probe, emulation, lack)));
+    }
     needs
+}
+
+fn of_tests(probe: &Probe, emulation: &Emulation, lack: &Lack) -> Need {
+    let target = &emulation.target;
+    let add = probe.rustup.as_ref().map(|rustup| Step {
+        words: vec![rustup.display().to_string(), "target".into(), "add".into(), target.clone()],
+        limit: NETWORK_LIMIT,
+        optional: false,
+    });
+    let (what, packages_of, library) = match lack {
+        // The library may be missing, too; that is only seen once the programs are here.
+        Lack::Program(program) => {
+            (format!("`{program}`, to test as {target}"), emulation.packages.clone(), true)
+        }
+        Lack::Library(_) => (format!("the standard library for {target}"), Vec::new(), false),
+    };
+    let mut ways: Vec<_> = packages(probe, &packages_of).into_iter().collect();
+    match (ways.first_mut(), add) {
+        (Some(way), Some(add)) if library => way.push(Step { optional: true, ..add }),
+        (None, Some(add)) if !library => ways.push(vec![add]),
+        _ => {}
+    }
+    let text = if library { "install it" } else { "add it to the toolchain" };
+    Need { what, ways, packages: packages_of.clone(), advice: advice(probe, &packages_of, text) }
 }
 
 fn toolchain(probe: &Probe) -> Need {
@@ -264,6 +306,7 @@ mod tests {
                 found: Some("/usr/bin/qemu-system-one, 7.2".into()),
                 packages: vec!["qemu-one".into()],
             }],
+            emulations: Vec::new(),
             rustup: Some("/bin/rustup".into()),
             apt: true,
             rights: Rights::Root,
@@ -297,6 +340,25 @@ mod tests {
         assert_eq!(needs[0].ways[0][0].limit, Duration::from_secs(120));
         assert_eq!(lines[1].len(), 4, "update, then each package alone");
         assert!(lines[1][3].ends_with("--no-remove rust-web-src"));
+    }
+
+    #[test]
+    fn tests_as_another_machine_need_programs_and_a_library() {
+        let mut probe = complete();
+        let mut lacking = |lack| {
+            let packages = vec!["gcc-one".into()];
+            probe.emulations = vec![Emulation { target: "one".into(), lack, packages }];
+            let needs = needs(&probe);
+            (needs.first().map(|need| need.what.clone()), lines(&needs))
+        };
+        assert_eq!(lacking(None), (None, Vec::new()));
+        let (what, ways) = lacking(Some(Lack::Program("one-gcc".into())));
+        assert_eq!(what.as_deref(), Some("`one-gcc`, to test as one"));
+        assert!(ways[0][1].ends_with(" gcc-one"), "{ways:?}");
+        assert_eq!(ways[0][2], "/bin/rustup target add one");
+        let (what, ways) = lacking(Some(Lack::Library("one".into())));
+        assert_eq!(what.as_deref(), Some("the standard library for one"));
+        assert_eq!(ways, [["/bin/rustup target add one"]]);
     }
 
     #[test]

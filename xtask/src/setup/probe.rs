@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use super::plan::{Compiler, Emulator, Probe, Rights};
-use crate::machine::Machine;
+use anyhow::Result;
+
+use super::plan::{Compiler, Emulation, Emulator, Probe, Rights};
+use crate::machine::{HostTests, Machine};
 use crate::toolchain::{self, Kit, Toolchain, on_path, output};
 
 /// Looks for everything that the given machines need.
@@ -18,6 +20,7 @@ pub fn look(machines: &[&Machine]) -> Probe {
         kit: Kit::find().map(|kit| kit.rung()),
         linker: preferred.and_then(toolchain::linker),
         emulators: machines.iter().map(|machine| emulator(machine)).collect(),
+        emulations: Vec::new(),
         rustup: on_path("rustup"),
         apt: on_path("apt-get").is_some(),
         rights: rights(),
@@ -26,6 +29,19 @@ pub fn look(machines: &[&Machine]) -> Probe {
             all.into_iter().cloned().collect()
         },
     }
+}
+
+/// Looks for what the host's tests need to run as these machines' programs.
+pub fn emulations(machines: &[&Machine]) -> Result<Vec<Emulation>> {
+    let asked = machines.iter().filter_map(|machine| machine.host_tests.as_ref());
+    let look = |settings: &HostTests| {
+        Ok(Emulation {
+            target: settings.target.clone(),
+            lack: toolchain::lacks(settings)?,
+            packages: settings.debian.clone(),
+        })
+    };
+    asked.map(look).collect()
 }
 
 fn compiler(toolchain: &Toolchain) -> Compiler {

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::error::{Classed, unexpected};
-use crate::machine::{HostTests, Machine};
+use crate::machine::Machine;
 use crate::qemu::kill;
 use crate::toolchain;
 use crate::workspace::Workspace;
@@ -60,32 +60,17 @@ pub fn title(machine: &Machine) -> String {
 }
 
 /// Of these machines the ones whose kind of programs runs here; what is missing for the others goes to
-/// `skipped`. Nothing is installed for it.
+/// `skipped`. Nothing is installed for it here: `cargo xtask setup --host-tests` does.
 pub fn emulated<'m>(machines: &[&'m Machine], skipped: &mut Vec<String>) -> Result<Vec<&'m Machine>> {
     let mut here = Vec::new();
     for machine in machines {
         let Some(settings) = &machine.host_tests else { continue };
-        match missing(settings)? {
+        match toolchain::lacks(settings)? {
             None => here.push(*machine),
-            Some(what) => skipped.push(format!("{}: {what}", title(machine))),
+            Some(lack) => skipped.push(format!("{}: {lack}", title(machine))),
         }
     }
     Ok(here)
-}
-
-fn missing(settings: &HostTests) -> Result<Option<String>> {
-    let programs = settings.runner.first().into_iter().chain([&settings.linker]);
-    if let Some(absent) = programs.into_iter().find(|program| toolchain::on_path(program).is_none()) {
-        return Ok(Some(format!("`{absent}` is not here")));
-    }
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(&rustc)
-        .args(["--print", "target-libdir", "--target", &settings.target])
-        .output()
-        .or_environment(|| format!("cannot run {}", rustc.display()))?;
-    let library = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    let there = output.status.success() && library.is_dir();
-    Ok((!there).then(|| format!("the standard library for {} is not here", settings.target)))
 }
 
 /// The tests of what does not need this host's own instruction set, as programs of that machine's kind.
@@ -117,23 +102,4 @@ fn run(command: &mut Command, failure: &str) -> Result<()> {
     let status =
         kill::status(command).or_environment(|| format!("cannot run {}", command.get_program().display()))?;
     if status.success() { Ok(()) } else { Err(unexpected(failure)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_missing_is_named() {
-        let settings = |runner: &str, target: &str| HostTests {
-            target: target.into(),
-            linker: "true".into(),
-            runner: vec![runner.into()],
-            exclude: Vec::new(),
-        };
-        let gone = missing(&settings("no-such-program", "any")).unwrap();
-        assert_eq!(gone.as_deref(), Some("`no-such-program` is not here"));
-        let gone = missing(&settings("true", "no-such-target")).unwrap();
-        assert_eq!(gone.as_deref(), Some("the standard library for no-such-target is not here"));
-    }
 }
