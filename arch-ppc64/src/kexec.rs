@@ -9,11 +9,12 @@
 
 use crate::asm::{self, symbols};
 use crate::devicetree::{self, COMMAND_LINE};
-use crate::elf::{self, Plan};
 use crate::platform::Port;
 use crate::{boot, cpu, flat, mmu, percpu, xics};
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
+use crash_image::abi::{EM_PPC64, ET_DYN};
+use crash_image::{Address, AnyEndian, Format, Plan};
 use hal::clock::Clock;
 use hal::kexec::{Handoff, Image, Kexec, KexecError, Quiesced, Verified};
 use hal::{CpuId, Unsupported};
@@ -22,6 +23,14 @@ use spin::Once;
 
 /// The crash region: 64 MiB at 128 MiB.
 const REGION: (u64, u64) = (0x0800_0000, 0x0400_0000);
+/// Big-endian, ELFv2 by `e_flags`. Entered at the first byte of the lowest segment, as by QEMU's `-kernel`.
+const FORMAT: Format = Format {
+    endian: AnyEndian::Big,
+    machine: EM_PPC64,
+    kind: ET_DYN,
+    flags: (3, 2),
+    address: Address::Physical,
+};
 /// What the end of the region is kept for: the device tree.
 const TREE_ROOM: u64 = 512 << 10;
 /// The key that tells a capture kernel where the record is.
@@ -106,7 +115,10 @@ fn place(elf: &[u8], region: (u64, u64), command_line: &str) -> Result<Loaded, K
         return Err(KexecError::NoImage("the region given is not the crash region"));
     }
     let (base, len) = region;
-    let plan = elf::plan(elf, (len - TREE_ROOM) as usize).map_err(KexecError::NoImage)?;
+    let plan = crash_image::plan(elf, &FORMAT).map_err(KexecError::NoImage)?;
+    if plan.memory_end as u64 > len - TREE_ROOM {
+        return Err(KexecError::NoImage("the crash module does not fit into the crash region"));
+    }
     let mut kept = [0; COMMAND_LINE];
     let room =
         kept.get_mut(..command_line.len()).ok_or(KexecError::NoImage("the command line is too long"))?;
@@ -153,13 +165,7 @@ pub fn flip_byte() {
 fn fill(memory: &mut [u8], elf: &[u8], plan: &Plan) -> Result<(usize, flat::Slot), &'static str> {
     const BOUNDS: &str = "the crash module does not fit into the crash region";
     let (image, tree) = memory.split_at_mut_checked(memory.len() - TREE_ROOM as usize).ok_or(BOUNDS)?;
-    let covered = image.get_mut(..plan.file_end).ok_or(BOUNDS)?;
-    covered.fill(0);
-    for segment in plan.segments() {
-        let source = elf.get(segment.file_offset..segment.file_offset + segment.file_size).ok_or(BOUNDS)?;
-        let target = covered.get_mut(segment.offset..segment.offset + segment.file_size).ok_or(BOUNDS)?;
-        target.copy_from_slice(source);
-    }
+    plan.place(elf, image).ok_or(BOUNDS)?;
     let mut names = [0; 6 << 10];
     devicetree::write_for_crash(boot::tree(), tree, &mut names)
         .map_err(|_| "the device tree could not be copied for the crash image")

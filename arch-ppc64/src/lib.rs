@@ -17,7 +17,6 @@ pub mod clock;
 pub mod console;
 pub mod cpu;
 pub mod devicetree;
-pub mod elf;
 pub mod firmware;
 pub mod flat;
 pub mod hcall;

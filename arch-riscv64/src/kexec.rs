@@ -7,11 +7,12 @@
 
 use crate::asm::{self, symbols};
 use crate::devicetree::{self, COMMAND_LINE};
-use crate::elf::{self, Plan};
 use crate::platform::Port;
 use crate::{boot, ipi, mmu, plic};
 use core::fmt::{self, Write};
 use core::ops::Range;
+use crash_image::abi::{EM_RISCV, ET_DYN};
+use crash_image::{Address, AnyEndian, Format, Plan};
 use hal::Unsupported;
 use hal::clock::Clock;
 use hal::cpu::Cpu;
@@ -24,6 +25,14 @@ const REGION: (u64, u64) = (0x8400_0000, 0x0400_0000);
 /// What the end of the region is kept for: the device tree.
 const TREE_ROOM: u64 = 128 << 10;
 const _: () = assert!(boot::TREE + COMMAND_LINE <= TREE_ROOM as usize);
+/// Loaded where the crash region is, and entered at its entry point there.
+const FORMAT: Format = Format {
+    endian: AnyEndian::Little,
+    machine: EM_RISCV,
+    kind: ET_DYN,
+    flags: (0, 0),
+    address: Address::Virtual,
+};
 /// The key that tells a capture kernel where the record is.
 const RECORD_KEY: &str = "capture.record";
 
@@ -100,7 +109,14 @@ fn place(elf: &[u8], region: (u64, u64), command_line: &str) -> Result<Loaded, K
         return Err(KexecError::NoImage("the region given is not the crash region"));
     }
     let (base, len) = region;
-    let plan = elf::plan(elf, (len - TREE_ROOM) as usize).map_err(KexecError::NoImage)?;
+    let plan = crash_image::plan(elf, &FORMAT).map_err(KexecError::NoImage)?;
+    if plan.memory_end as u64 > len - TREE_ROOM {
+        return Err(KexecError::NoImage("the crash module does not fit into the crash region"));
+    }
+    let entry = plan.entry.wrapping_sub(plan.base);
+    if entry >= plan.file_end as u64 {
+        return Err(KexecError::NoImage("the crash module's entry point lies outside of it"));
+    }
     let mut kept = [0; COMMAND_LINE];
     let room =
         kept.get_mut(..command_line.len()).ok_or(KexecError::NoImage("the command line is too long"))?;
@@ -112,9 +128,8 @@ fn place(elf: &[u8], region: (u64, u64), command_line: &str) -> Result<Loaded, K
     let placed = fill(memory, elf, &plan);
     mmu::set_region_writable(region, false);
     let (tree_len, command_line_slot) = placed.map_err(KexecError::NoImage)?;
-    let entry = base + plan.entry as u64;
     let mut loaded = Loaded {
-        image: Image { entry, base, len, build_id: plan.build_id, digest_ns: 0 },
+        image: Image { entry: base + entry, base, len, build_id: plan.build_id, digest_ns: 0 },
         covered: plan.file_end,
         digest: [0; 32],
         tree: base + len - TREE_ROOM,
@@ -146,13 +161,7 @@ pub fn flip_byte() {
 fn fill(memory: &mut [u8], elf: &[u8], plan: &Plan) -> Result<(usize, Range<usize>), &'static str> {
     const BOUNDS: &str = "the crash module does not fit into the crash region";
     let (image, tree) = memory.split_at_mut_checked(memory.len() - TREE_ROOM as usize).ok_or(BOUNDS)?;
-    let covered = image.get_mut(..plan.file_end).ok_or(BOUNDS)?;
-    covered.fill(0);
-    for segment in plan.segments() {
-        let source = elf.get(segment.file_offset..segment.file_offset + segment.file_size).ok_or(BOUNDS)?;
-        let target = covered.get_mut(segment.offset..segment.offset + segment.file_size).ok_or(BOUNDS)?;
-        target.copy_from_slice(source);
-    }
+    plan.place(elf, image).ok_or(BOUNDS)?;
     devicetree::write_for_crash(boot::tree(), tree)
         .map_err(|_| "the device tree could not be copied for the crash image")
 }

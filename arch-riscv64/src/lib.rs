@@ -16,7 +16,6 @@ pub mod clock;
 pub mod console;
 pub mod cpu;
 pub mod devicetree;
-pub mod elf;
 pub mod firmware;
 pub mod ipi;
 pub mod kexec;

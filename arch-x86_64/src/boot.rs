@@ -6,7 +6,7 @@ use crate::console::{self, Text};
 use crate::erst::Erst;
 use crate::physical::IdentityMapped;
 use crate::pvh::StartInfo;
-use crate::{apic, clock, cpu, descriptors, kexec, mmu, pic, pvh, timer};
+use crate::{apic, clock, cpu, descriptors, mmu, pic, pvh, timer};
 use core::fmt::Write;
 use hal::CpuId;
 use hal::boot::BootInfo;
@@ -84,7 +84,7 @@ fn build_id() -> u64 {
     let (start, end) = (symbols::__build_id_start(), symbols::__build_id_end());
     // SAFETY: the linker script bounds the note, which is never written.
     let note = unsafe { core::slice::from_raw_parts(start as *const u8, (end - start) as usize) };
-    kexec::elf::build_id(note).unwrap_or(0)
+    crash_image::own_build_id(note, crash_image::AnyEndian::Little)
 }
 
 /// First Rust code, on CPU 0's main stack and the boot tables; called by entry.S.

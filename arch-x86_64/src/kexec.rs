@@ -15,12 +15,43 @@
 
 pub mod command_line;
 pub mod control;
-pub mod elf;
+
+use crate::physical::{u32_at, u64_at};
+use crash_image::abi::{EM_X86_64, ET_EXEC};
+use crash_image::{Address, AnyEndian, Format, Plan};
 
 /// Physical base of the crash region.
 pub const REGION_BASE: u64 = 0x0400_0000;
 /// Its length in bytes. A machine needs `REGION_BASE + REGION_LEN` of RAM, and room for the module.
 pub const REGION_LEN: u64 = 32 << 20;
+
+/// A static executable, placed by its physical addresses, as many bytes further on as the region's base says.
+pub const FORMAT: Format = Format {
+    endian: AnyEndian::Little,
+    machine: EM_X86_64,
+    kind: ET_EXEC,
+    flags: (0, 0),
+    address: Address::Physical,
+};
+
+/// Where the image is entered, in bytes from the region's base: what its PVH note says, which has four or eight bytes.
+/// Checks that the image lies behind the control area, and within the region.
+///
+/// Source: Xen ELF note 18.
+pub fn entry(elf: &[u8], plan: &Plan) -> Result<u64, &'static str> {
+    if plan.base < control::AREA || plan.base.saturating_add(plan.memory_end as u64) > REGION_LEN {
+        return Err("the crash module does not fit into the crash region");
+    }
+    let note = crash_image::note(elf, &FORMAT, "Xen", 18).ok_or("the crash module has no PVH entry note")?;
+    let entry = u64_at(note, 0).or(u32_at(note, 0).map(u64::from));
+    let inside = |entry: &u64| {
+        let offset = entry.wrapping_sub(plan.base);
+        let within = |at: u64, size: usize| at < size as u64;
+        let mut segments = plan.segments().iter();
+        segments.any(|s| offset.checked_sub(s.offset as u64).is_some_and(|at| within(at, s.file_size)))
+    };
+    entry.filter(inside).ok_or("the crash module's PVH entry lies outside of it")
+}
 
 const _: () = assert!(REGION_BASE + REGION_LEN <= 1 << 30, "the control tables map one GiB");
 
@@ -29,10 +60,11 @@ pub use metal::*;
 
 #[cfg(mayday_metal)]
 mod metal {
-    use super::{REGION_BASE, REGION_LEN, command_line, control, elf};
+    use super::{FORMAT, REGION_BASE, REGION_LEN, command_line, control};
     use crate::asm::{self, symbols};
     use crate::platform::{PORT, Port};
     use crate::{apic, boot, io_apic, mmu, pvh, timer, trap};
+    use crash_image::Plan;
     use hal::clock::Clock;
     use hal::kexec::{Handoff, Image, Kexec, KexecError, Quiesced, Verified};
     use sha2::{Digest, Sha256};
@@ -40,7 +72,8 @@ mod metal {
 
     struct Loaded {
         image: Image,
-        plan: elf::Plan,
+        /// The bytes that came from the file: where in the region, and how many.
+        covered: (u64, u64),
         digest: [u8; 32],
     }
 
@@ -92,8 +125,9 @@ mod metal {
                 "the image was loaded into the crash region: more RAM is needed",
             ));
         }
-        let plan = elf::plan(image_elf, REGION_BASE, REGION_BASE + control::AREA..REGION_BASE + REGION_LEN)
-            .map_err(KexecError::NoImage)?;
+        let plan = crash_image::plan(image_elf, &FORMAT).map_err(KexecError::NoImage)?;
+        let entry = REGION_BASE + super::entry(image_elf, &plan).map_err(KexecError::NoImage)?;
+        let covered = (plan.base, plan.file_end as u64);
         // SAFETY: the boot CPU alone runs (contract of `load`).
         unsafe { mmu::set_region_writable(REGION_LEN, true) };
         let result = fill(image_elf, &plan, machine, command_line);
@@ -101,11 +135,10 @@ mod metal {
         unsafe { mmu::set_region_writable(REGION_LEN, false) };
         result?;
         let start = PORT.now_ns();
-        let digest = digest(&plan);
+        let digest = digest(covered);
         let digest_ns = PORT.now_ns().saturating_sub(start);
-        let (entry, build_id) = (plan.entry, plan.build_id);
-        let image = Image { entry, base: REGION_BASE, len: REGION_LEN, build_id, digest_ns };
-        Ok(Loaded { image, plan, digest })
+        let image = Image { entry, base: REGION_BASE, len: REGION_LEN, build_id: plan.build_id, digest_ns };
+        Ok(Loaded { image, covered, digest })
     }
 
     /// The crash region's bytes `[offset, offset + len)`, for writing.
@@ -128,18 +161,14 @@ mod metal {
 
     fn fill(
         image_elf: &[u8],
-        plan: &elf::Plan,
+        plan: &Plan,
         machine: &boot::Machine,
         command_line: &str,
     ) -> Result<(), KexecError> {
-        for segment in plan.segments() {
-            let source = image_elf
-                .get(segment.offset..segment.offset + segment.file_len)
-                .ok_or(KexecError::NoImage("segment outside the file"))?;
-            // SAFETY: writable now; the plan keeps segments inside the region.
-            unsafe { part_mut(segment.physical - REGION_BASE, source.len() as u64) }.copy_from_slice(source);
-        }
-        // SAFETY: writable now; the control area does not overlap the image (elf::plan).
+        // SAFETY: writable now; the plan keeps the image inside the region (`entry`).
+        let memory = unsafe { part_mut(plan.base, plan.file_end as u64) };
+        plan.place(image_elf, memory).ok_or(KexecError::NoImage("segment outside the file"))?;
+        // SAFETY: writable now; the control area does not overlap the image (`entry`).
         let area = unsafe { part_mut(0, control::AREA_USED) };
         area.fill(0);
         let too_small = KexecError::Failed("the control area is too small");
@@ -179,8 +208,8 @@ mod metal {
     /// before secondaries start.
     pub fn flip_byte() {
         let Ok(loaded) = loaded() else { return };
-        let Some(segment) = loaded.plan.segments().first() else { return };
-        let byte = mmu::direct::<u8>(segment.physical + segment.file_len as u64 / 2);
+        let (start, len) = loaded.covered;
+        let byte = mmu::direct::<u8>(REGION_BASE + start + len / 2);
         // SAFETY: the boot CPU alone runs; the byte is inside the image, in RAM that is writable then.
         unsafe {
             mmu::set_region_writable(REGION_LEN, true);
@@ -189,13 +218,11 @@ mod metal {
         }
     }
 
-    fn digest(plan: &elf::Plan) -> [u8; 32] {
+    fn digest((start, len): (u64, u64)) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(part(0, control::COMMAND_LINE));
         hash.update(part(control::TABLES, control::AREA_USED - control::TABLES));
-        for segment in plan.segments() {
-            hash.update(part(segment.physical.wrapping_sub(REGION_BASE), segment.file_len as u64));
-        }
+        hash.update(part(start, len));
         hash.finalize().into()
     }
 
@@ -214,7 +241,7 @@ mod metal {
 
         fn verify(&self) -> Result<Verified<'_>, KexecError> {
             let loaded = loaded()?;
-            if digest(&loaded.plan) != loaded.digest {
+            if digest(loaded.covered) != loaded.digest {
                 return Err(KexecError::Digest);
             }
             Ok(Verified::attest(&loaded.image))
@@ -257,3 +284,6 @@ mod metal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,10 +91,14 @@ fn objection(package: &str, dependency: &Dependency) -> Option<&'static str> {
         "kernel" | "xtask" => None,
         // The simulator is a port and the bench that runs the sequence on it.
         SIMULATOR if matches!(name, "hal" | "core-panic" | "crash-lock" | "crash-record") || !ours => None,
+        "crash-image" if !ours => None,
+        "crash-image" => Some("the crash image is bytes, and this knows no other crate of this workspace"),
         port if port.starts_with("arch-") => match (ours, name) {
-            (false, _) | (true, "hal" | "crash-lock") => None,
+            (false, _) | (true, "hal" | "crash-lock" | "crash-image") => None,
             (true, "core-panic") => Some("a port does not know the panic sequence; `kernel` joins them"),
-            (true, _) => Some("a port knows `hal` and the lock, and no other crate of this workspace"),
+            (true, _) => {
+                Some("a port knows `hal`, the lock and the crash image, and no other crate of this workspace")
+            }
         },
         _ if ours => Some("this package has no rule yet; give it one in xtask/src/tidy/dependencies.rs"),
         _ => None,
@@ -131,6 +135,7 @@ mod tests {
             ("core-panic", "log", false),
             ("core-panic", "spin", false),
             ("crash-lock", "crash-record", true),
+            ("crash-image", "hal", true),
             ("arch-sim", "arch-one", true),
             ("arch-one", "core-panic", true),
             ("arch-one", "arch-two", true),

@@ -12,7 +12,7 @@ const TEMPLATE: &str = "arch-template";
 /// Crates in which every atomic comes from `hal::sync`.
 const FACADE: [&str; 3] = ["core-panic/src", "crash-lock/src", "crash-record/src"];
 /// Crates that know no architecture.
-const NEUTRAL: [&str; 5] = ["hal", "core-panic", "crash-lock", "crash-record", "xtask"];
+const NEUTRAL: [&str; 6] = ["hal", "core-panic", "crash-image", "crash-lock", "crash-record", "xtask"];
 /// Crates in which everything may run during a panic.
 const PANIC_PATH: [&str; 3] = ["core-panic/src", "crash-lock/src", "hal/src"];
 /// A comment that excuses a line of a port which no panic reaches.
