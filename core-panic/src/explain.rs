@@ -20,6 +20,8 @@ pub const REENTRY_MS: u64 = 2 * warden::ANSWER_MS + NAME_MS + MESSAGE_MS;
 /// What a change of the owner by death costs at most, ms: a warden that dies over its first shot, a standby that has
 /// to notice that, and two unanswered shots of its own.
 pub const TAKEOVER_MS: u64 = 4 * warden::ANSWER_MS;
+/// How often it is tried to settle a stop that was broken off.
+const SETTLINGS: u64 = 2;
 /// What an answer to a redirect may take, ms.
 pub const REDIRECT_MS: u64 = succession::ANSWER_MS;
 /// What a link of the final chain may take, ms.
@@ -146,7 +148,7 @@ impl Situation {
         *redirect = self.redirect_ms();
         *steps = self.steps(until).map(|spec| self.step_ms(spec)).sum();
         *links = LINK_MS * self.links(until);
-        *settle = settle_ms(&self.config);
+        *settle = SETTLINGS * settle_ms(&self.config);
         *reentries = REENTRY_MS * self.reentries(until);
         *takeover = if self.cpus > 1 { TAKEOVER_MS } else { 0 };
         parts
@@ -157,7 +159,7 @@ impl Situation {
         ms * u64::from(self.config.scale) + timeout_ms
     }
 
-    /// How often the owner enters again at most: once for each body, and once more for each notifier, whose name may
+    /// How often the owner enters again at most: once for each body and each time that a broken stop is settled, and once more for each notifier, whose name may
     /// fail when it is asked for after the body did; after the cap, what is optional is left out.
     pub fn reentries(&self, until: Until) -> u64 {
         let needed = |spec: &&StepSpec| !spec.optional && spec.action != Action::Final;
@@ -165,7 +167,8 @@ impl Situation {
         // A link that has not got as far as firmware is begun again, until the depth leaves nothing but the call.
         let again = if self.links(until) == 0 { 0 } else { u64::from(ONLY_FINAL_AT) };
         let names: u64 = self.steps(until).filter_map(class).map(|class| self.count(class) as u64).sum();
-        (self.bodies(until) + names).min(u64::from(MOST_REENTRIES) + needed + self.links(until)) + again
+        let bodies = (self.bodies(until) + names).min(u64::from(MOST_REENTRIES) + needed + self.links(until));
+        bodies + again + SETTLINGS
     }
 
     /// From the claim on, ms, if nothing is abandoned: every body takes all the time that it has.
@@ -312,8 +315,8 @@ mod tests {
         let steps = 1_000 + 3_000 + GRACE_MS + 1_000 + 50 + 50 + 500 + 10_000 + 2 * 1_000;
         assert_eq!(pre.undisturbed_ms(Until::End), 12 * BETWEEN_MS + steps + 2 * LINK_MS);
         // To the end each notifier's name may fail as well.
-        for (until, reentries) in [(Until::Jump, 3), (Until::End, 11 + 4 + 3)] {
-            let rest = settle_ms(&pre.config) + reentries * REENTRY_MS + TAKEOVER_MS;
+        for (until, reentries) in [(Until::Jump, 3 + 2), (Until::End, 11 + 4 + 3 + 2)] {
+            let rest = 2 * settle_ms(&pre.config) + reentries * REENTRY_MS + TAKEOVER_MS;
             assert_eq!(pre.total_ms(until), pre.undisturbed_ms(until) + rest);
             let alone = Situation { cpus: 1, ..pre };
             assert_eq!(alone.total_ms(until), pre.total_ms(until) - TAKEOVER_MS);
@@ -335,8 +338,8 @@ mod tests {
     fn a_crowd_is_cut_short_by_the_cap() {
         let crowd = Situation { notifiers: [0, 30, 0, 0], ..situation(KexecMode::Post) };
         // After the cap: the stop, the jump, and the two links, the first of them more than once.
-        assert_eq!(crowd.reentries(Until::End), u64::from(MOST_REENTRIES) + 4 + 3);
-        assert_eq!(crowd.reentries(Until::Jump), u64::from(MOST_REENTRIES) + 2);
+        assert_eq!(crowd.reentries(Until::End), u64::from(MOST_REENTRIES) + 4 + 3 + 2);
+        assert_eq!(crowd.reentries(Until::Jump), u64::from(MOST_REENTRIES) + 2 + 2);
     }
 
     #[test]

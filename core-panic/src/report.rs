@@ -171,7 +171,7 @@ impl<P: Platform> Panic<'_, P> {
                 lines = lines.saturating_add(1);
             }
         }
-        cut |= parts.next().is_some();
+        cut |= parts.any(|part| !part.is_empty());
         cut |= self.registers(me, spec, began_at);
         Ended::done(cut, format_args!("{lines} lines{}", if cut { ", cut" } else { "" }))
     }

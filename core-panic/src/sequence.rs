@@ -147,6 +147,8 @@ pub struct Panic<'a, P: Platform> {
     pub(crate) console_dead: AtomicU32,
     /// 1 once it was written down what became of the other CPUs, or that was tried.
     pub(crate) settled: AtomicU32,
+    /// The CPU that a stop signal is being sent to, plus 1; 0: none is.
+    pub(crate) sending: AtomicU32,
     pub(crate) deadline: Deadline,
     pub(crate) wardens: Wardens,
     events: AtomicU64,
@@ -212,6 +214,7 @@ impl<'a, P: Platform> Panic<'a, P> {
             unwatched: AtomicU32::new(0),
             console_dead: AtomicU32::new(0),
             settled: AtomicU32::new(0),
+            sending: AtomicU32::new(0),
             deadline: Deadline::new(),
             wardens: Wardens::new(),
             events: AtomicU64::new(0),

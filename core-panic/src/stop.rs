@@ -147,14 +147,7 @@ impl<P: Platform> Panic<'_, P> {
 
     /// The stop step. Stopping twice is harmless: who is parked is not signalled.
     pub(crate) fn stop(&self, me: CpuId) -> Result<Detail, Detail> {
-        let others = CpuId::all().filter(|cpu| *cpu != me);
-        let online = others
-            // An owner that is not this CPU has handed the panic over and is on its way to the park loop.
-            .filter(|cpu| {
-                let state = self.record.state(*cpu);
-                matches!(state, CpuState::Online | CpuState::Parked | CpuState::Owner | CpuState::Deferred)
-            })
-            .fold(CpuSet(0), CpuSet::with);
+        let online = self.to_stop(me);
         let rungs = ladder(self.config().stop, self.image_is_loaded());
         for &(rung, answer_ms) in rungs {
             let targets = self.pending(online);
@@ -190,33 +183,52 @@ impl<P: Platform> Panic<'_, P> {
     /// console, any of which may be what breaks it.
     pub(crate) fn settle_late(&self, me: CpuId) {
         let before = self.settled.fetch_add(1, Ordering::AcqRel);
-        if before == 0 {
+        // Sending may be what keeps failing; then the final action is worth more.
+        if before == 0 && !self.no_more_words() {
             let answer = self.config().deadline_ns(LATE_ANSWER_MS);
-            // Nobody is deferred where the ladder asks politely first, so the grace does not pass twice.
-            if ladder(self.config().stop, self.image_is_loaded()).iter().any(|(rung, _)| *rung == Rung::Ipi) {
-                self.wait(me, self.signalled(me), answer);
-            }
+            // Two signals back to back cost a context on some machines, and what broke the stop off may be one to all.
+            self.wait_for_answers(me, answer);
             self.send_the_rest(me);
-            self.wait(me, self.signalled(me), answer);
+            self.wait(me, self.to_stop(me), answer);
         }
-        let signalled = self.signalled(me);
-        let (Ok(detail) | Err(detail)) = self.settle(me, signalled, before == 0);
+        let online = self.to_stop(me);
+        let (Ok(detail) | Err(detail)) = self.settle(me, online, before == 0);
         self.settled.store(SETTLED, Ordering::Release);
         self.note(me, Step::Stop, format_args!("the stop was broken off: {detail}"));
     }
 
-    /// The CPUs that were sent a signal.
-    fn signalled(&self, me: CpuId) -> CpuSet {
-        let sent = |cpu: &CpuId| *cpu != me && self.record.slot(*cpu, slot::OWNER_SIGNALLED_AT) != 0;
-        CpuId::all().filter(sent).fold(CpuSet(0), CpuSet::with)
+    /// The CPUs that a stop is for, whatever became of them.
+    fn to_stop(&self, me: CpuId) -> CpuSet {
+        // An owner that is not this CPU has handed the panic over and is on its way to the park loop.
+        let wanted = |cpu: &CpuId| {
+            let state = self.record.state(*cpu);
+            matches!(state, CpuState::Online | CpuState::Parked | CpuState::Owner | CpuState::Deferred)
+        };
+        CpuId::all().filter(|cpu| *cpu != me).filter(wanted).fold(CpuSet(0), CpuSet::with)
+    }
+
+    /// Waits until every CPU has answered what it was sent, or `answer_ns` are over.
+    fn wait_for_answers(&self, me: CpuId, answer_ns: u64) {
+        let start = self.platform.now_ns();
+        for _ in 0..answer_ns / P::LEAST_ITERATION_NS {
+            let mut others = CpuId::all().filter(|cpu| *cpu != me);
+            let answered = others.all(|cpu| self.record.state(cpu) != CpuState::Online);
+            if answered || self.platform.now_ns().saturating_sub(start) >= answer_ns {
+                return;
+            }
+            self.platform.relax();
+        }
     }
 
     /// An NMI to each CPU that works on and has had none; without NMIs an IPI to each that has had none of those.
     fn send_the_rest(&self, me: CpuId) {
         let nmi = self.platform.nmi();
-        let had = |cpu| {
+        // The one in whose send the stop was broken off may have had none.
+        let broken = self.sending.swap(0, Ordering::AcqRel);
+        let had = |cpu: CpuId| {
             let sent = self.record.slot(cpu, slot::OWNER_SIGNALS);
-            if nmi.is_ok() { sent >> 32 } else { sent }
+            let sent = if nmi.is_ok() { sent >> 32 } else { sent };
+            if broken == cpu.index() as u32 + 1 { 0 } else { sent }
         };
         let left = CpuId::all()
             .filter(|cpu| *cpu != me && self.record.state(*cpu) == CpuState::Online && had(*cpu) == 0)
@@ -261,7 +273,10 @@ impl<P: Platform> Panic<'_, P> {
             let sent = self.record.slot(cpu, slot::OWNER_SIGNALS);
             let one = if rung == Rung::Ipi { 1 } else { 1 << 32 };
             self.record.set_slot(cpu, slot::OWNER_SIGNALS, sent.wrapping_add(one));
-            match signal(cpu) {
+            self.sending.store(cpu.index() as u32 + 1, Ordering::Release);
+            let answer = signal(cpu);
+            self.sending.store(0, Ordering::Release);
+            match answer {
                 Ok(Strength::Maskable) => weakest = Some("maskable"),
                 Ok(_) => weakest = weakest.or(Some("non-maskable")),
                 Err(error) => {

@@ -479,7 +479,7 @@ fn lines_that_are_not_printed_make_an_announcement_a_truncated_one() {
             Bench::new(1, config(KexecMode::Pre, StopPolicy::Nmi), Faults::default(), registry(vec![]));
         bench.run_with(&[], &message).steps()[0].clone()
     };
-    assert_eq!(announced("1\n2\n3\n4\n5\n6\n7\n8"), "announce:done");
+    assert_eq!(announced("1\n2\n3\n4\n5\n6\n7\n8\n"), "announce:done");
     assert_eq!(announced("1\n2\n3\n4\n5\n6\n7\n8\n9"), "announce:truncated");
 }
 

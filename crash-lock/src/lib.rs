@@ -9,7 +9,7 @@
 //!
 //! | who asks | the lock is | result |
 //! |---|---|---|
-//! | a CPU that holds no other lock of this kind | anything | it parks |
+//! | a CPU that holds no other lock of this kind, and does not just try one that it holds | anything | it parks |
 //! | a CPU that holds one | free | taken: it may finish its critical section |
 //! | | held by a CPU that goes on | it waits |
 //! | | held by the owner, a parked or a missing CPU | it parks, and what it holds is orphaned |

@@ -19,12 +19,14 @@ const _: () = assert!(size_of::<RegisterSet>() == 48 * 8);
 /// Real address of the save area that CPUs without a per-CPU area share, inside the vector page.
 const LOW_SAVE: usize = 0x1800;
 /// Real address of the three words argument block, RTAS entry, RTAS base for `stop-self`.
-pub const LOW_STOP_BLOCK: usize = 0x60;
+pub const LOW_STOP_BLOCK: usize = 0xa0;
 /// Real address behind the vector page.
 pub const LOW_END: usize = 0x2000;
 const _: () = assert!(offset_of!(PerCpu, nmi_next) < offset_of!(PerCpu, machine_check_save));
-const _: () =
-    assert!(offset_of!(PerCpu, machine_check_save) + 8 <= LOW_STOP_BLOCK && LOW_STOP_BLOCK + 24 <= 0x100);
+// SPRG0 is 0 on a CPU that nobody started: what its vectors save lies before the block.
+const _: () = assert!(
+    offset_of!(PerCpu, trap_save) + size_of::<SaveArea>() <= LOW_STOP_BLOCK && LOW_STOP_BLOCK + 24 <= 0x100
+);
 
 // One block, so that the files see the same operands.
 global_asm!(
