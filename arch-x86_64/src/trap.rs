@@ -173,10 +173,10 @@ mod metal {
             apic::end_of_interrupt();
             return;
         }
-        if matches!(vector, VECTOR_STOP | VECTOR_NUDGE | VECTOR_SERIAL) {
-            if let Some(handlers) = handlers() {
-                (handlers.interrupt)(vector.into());
-            }
+        if matches!(vector, VECTOR_STOP | VECTOR_NUDGE | VECTOR_SERIAL)
+            && let Some(handlers) = handlers()
+        {
+            (handlers.interrupt)(vector.into());
         }
         match vector {
             2 => match handlers() {
