@@ -67,14 +67,19 @@ fn as_ruled(facts: &Facts, rule: &Ending) -> bool {
 }
 
 /// The final action that was tried last. What fails too often is no longer said on the console, and stands in the
-/// record all the same.
+/// record all the same; on a busy host the record was read before the last one.
 fn last_action(facts: &Facts) -> Option<String> {
     let record = facts.record();
     let entries = record.iter().flat_map(|record| record.entries().flatten());
-    let last =
-        entries.filter(|entry| entry.kind == EntryKind::Step && entry.step == Some(Step::Final)).last();
-    let said = facts.evidence.log.all(Stream::Panic, "final").last();
-    last.map(|entry| entry.text.to_owned()).or_else(|| said.map(|event| event.text("action").to_owned()))
+    let written: Vec<_> = entries
+        .filter(|entry| entry.kind == EntryKind::Step && entry.step == Some(Step::Final))
+        .map(|entry| entry.text.to_owned())
+        .collect();
+    let said: Vec<_> = facts.evidence.log.all(Stream::Panic, "final").collect();
+    match said.last() {
+        Some(event) if said.len() >= written.len() => Some(event.text("action").to_owned()),
+        _ => written.last().cloned(),
+    }
 }
 
 /// It ended by itself, as the last thing that it said: after a jump as a capture kernel that vouches, else by its
