@@ -8,9 +8,9 @@ use core::fmt;
 use crash_record::names::{Class, Step};
 
 use crate::config::{Config, FinalAction, KexecMode};
-use crate::order::{Action, ORDER, StepSpec, applies, grace_ms};
-use crate::sequence::{MESSAGE_MS, MOST_REENTRIES, NAME_MS, ONLY_FINAL_AT, settle_ms};
-use crate::{depart, succession, warden};
+use crate::order::{Action, ORDER, StepSpec, applies, grace_ms, settle_ms};
+use crate::sequence::{MESSAGE_MS, MOST_REENTRIES, NAME_MS, ONLY_FINAL_AT};
+use crate::{depart, stop, succession, warden};
 
 /// What is said between two bodies, ms: two event lines at most, 800 bytes, at 115200 baud.
 pub const BETWEEN_MS: u64 = 100;
@@ -21,7 +21,7 @@ pub const REENTRY_MS: u64 = 2 * warden::ANSWER_MS + NAME_MS + MESSAGE_MS;
 /// to notice that, and two unanswered shots of its own.
 pub const TAKEOVER_MS: u64 = 4 * warden::ANSWER_MS;
 /// How often it is tried to settle a stop that was broken off.
-const SETTLINGS: u64 = 2;
+const SETTLINGS: u64 = stop::SETTLED as u64;
 /// What an answer to a redirect may take, ms.
 pub const REDIRECT_MS: u64 = succession::ANSWER_MS;
 /// What a link of the final chain may take, ms.
@@ -159,8 +159,9 @@ impl Situation {
         ms * u64::from(self.config.scale) + timeout_ms
     }
 
-    /// How often the owner enters again at most: once for each body and each time that a broken stop is settled, and once more for each notifier, whose name may
-    /// fail when it is asked for after the body did; after the cap, what is optional is left out.
+    /// How often the owner enters again at most: once for each body and each time that a broken stop is settled, and once
+    /// more for each notifier, whose name may fail when it is asked for after the body did; after the cap, what is optional
+    /// is left out.
     pub fn reentries(&self, until: Until) -> u64 {
         let needed = |spec: &&StepSpec| !spec.optional && spec.action != Action::Final;
         let needed = self.steps(until).filter(needed).count() as u64;

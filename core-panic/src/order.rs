@@ -91,10 +91,17 @@ pub const ORDER: [StepSpec; 10] = [
 
 /// What a step may take on top of its budget because CPUs may finish their critical sections, ms.
 pub fn grace_ms(spec: &StepSpec, config: &Config) -> u64 {
-    match (spec.action, config.stop) {
-        (Action::Stop, StopPolicy::Deferred) => u64::from(config.grace_ms),
-        _ => 0,
-    }
+    if spec.action == Action::Stop { grace_of(config) } else { 0 }
+}
+
+fn grace_of(config: &Config) -> u64 {
+    if config.stop == StopPolicy::Deferred { u64::from(config.grace_ms) } else { 0 }
+}
+
+/// What it may take to settle a stop that was broken off, ms: a second, and the grace of deferred CPUs, who have it then,
+/// too.
+pub(crate) fn settle_ms(config: &Config) -> u64 {
+    1_000 + grace_of(config)
 }
 
 /// Whether this configuration has this step at all. A step that it does not have leaves no trace; a

@@ -18,20 +18,12 @@ use hal::sync::{AtomicU32, AtomicU64, BindOnce, Ordering};
 use hal::{CpuId, Platform};
 
 use crate::claim::{Claim, Entered};
-use crate::config::{Config, StopPolicy};
+use crate::config::Config;
 use crate::deadline::{Deadline, State};
 use crate::notifier::{Notifier, Place, Refusal, Registry};
-use crate::order::{Action, ORDER, StepSpec, applies, grace_ms};
+use crate::order::{Action, ORDER, StepSpec, applies, grace_ms, settle_ms};
 use crate::report::{Detail, Text, Voice, foreign};
 use crate::warden::Wardens;
-
-/// What it may take, beside the grace of deferred CPUs, to settle a stop that was broken off, ms.
-const SETTLE_MS: u64 = 1_000;
-/// What it may take to settle a stop that was broken off, ms: deferred CPUs have their grace then, too.
-pub(crate) fn settle_ms(config: &Config) -> u64 {
-    let grace = if config.stop == StopPolicy::Deferred { config.grace_ms.into() } else { 0 };
-    SETTLE_MS.saturating_add(grace)
-}
 
 /// How long the message of a re-entry may take, which somebody else's code formats, ms.
 pub(crate) const MESSAGE_MS: u64 = 1_000;

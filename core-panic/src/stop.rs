@@ -45,8 +45,8 @@ pub enum Signal {
     Deferred,
 }
 
-/// The stop has been settled; less is how often that was tried after it was broken off.
-const SETTLED: u32 = 2;
+/// The stop has been settled; less is how often that was tried after it was broken off, which is so often at most.
+pub(crate) const SETTLED: u32 = 2;
 
 /// A set of CPUs.
 #[derive(Clone, Copy, PartialEq, Eq)]

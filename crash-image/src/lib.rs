@@ -126,7 +126,7 @@ pub fn plan(elf: &[u8], format: &Format) -> Result<Plan, &'static str> {
         entry: file.ehdr.e_entry,
         file_end: 0,
         memory_end: 0,
-        build_id: build_id(&file),
+        build_id: build_id(notes(&file)),
     };
     for header in headers(&file, PT_LOAD) {
         let address = match format.address {
@@ -158,35 +158,32 @@ pub fn plan(elf: &[u8], format: &Format) -> Result<Plan, &'static str> {
     Ok(plan)
 }
 
-fn build_id(file: &ElfBytes<AnyEndian>) -> u64 {
-    let notes = headers(file, PT_NOTE).filter_map(|header| file.segment_data_as_notes(&header).ok());
-    notes.filter_map(first_id).next().unwrap_or(0)
+fn notes<'f>(file: &ElfBytes<'f, AnyEndian>) -> impl Iterator<Item = Note<'f>> {
+    headers(file, PT_NOTE).filter_map(|header| file.segment_data_as_notes(&header).ok()).flatten()
 }
 
-fn first_id(mut notes: NoteIterator<AnyEndian>) -> Option<u64> {
-    notes.find_map(|note| match note {
+fn build_id<'f>(mut notes: impl Iterator<Item = Note<'f>>) -> u64 {
+    let id = notes.find_map(|note| match note {
         Note::GnuBuildId(id) => id.0.first_chunk().map(|first| u64::from_be_bytes(*first)),
         _ => None,
-    })
+    });
+    id.unwrap_or(0)
 }
 
 /// The build-id among a kernel's own notes, as [`Plan::build_id`]; 0 without one. `notes` are those of a 64-bit file.
 pub fn own_build_id(notes: &[u8], endian: AnyEndian) -> u64 {
-    first_id(NoteIterator::new(endian, Class::ELF64, 4, notes)).unwrap_or(0)
+    build_id(NoteIterator::new(endian, Class::ELF64, 4, notes))
 }
 
 /// What a note of this owner and kind has to say, if the file has one.
 pub fn note<'f>(elf: &'f [u8], format: &Format, owner: &str, kind: u64) -> Option<&'f [u8]> {
     let file = read(elf, format).ok()?;
-    let notes =
-        headers(&file, PT_NOTE).filter_map(|header| file.segment_data_as_notes(&header).ok()).flatten();
-    let mut found = notes.filter_map(|note| match note {
+    notes(&file).find_map(|note| match note {
         Note::Unknown(note) if note.n_type == kind && note.name_str().is_ok_and(|name| name == owner) => {
             Some(note.desc)
         }
         _ => None,
-    });
-    found.next()
+    })
 }
 
 #[cfg(test)]

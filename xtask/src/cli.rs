@@ -169,7 +169,7 @@ firmware.
 Exit codes: 0 as expected, 1 not, 2 usage, 3 environment.";
 
 /// `cargo xtask matrix`
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct MatrixArgs {
     /// Machine: one of machines/*.toml (default: each of them)
     #[arg(long, value_name = "MACHINE")]
@@ -246,7 +246,7 @@ pub struct SetupArgs {
 }
 
 /// `cargo xtask explain`
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct ExplainArgs {
     /// Take the number of CPUs and the scale of this machine's runs: one of machines/*.toml
     pub machine: Option<String>,

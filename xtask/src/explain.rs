@@ -194,6 +194,24 @@ fn executable(messages: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Kexec;
+
+    #[test]
+    fn what_an_option_says_is_not_said_again() {
+        let workspace = Workspace::at(Path::new("/"));
+        let refused = |append: &str| {
+            let args = ExplainArgs {
+                append: Some(append.into()),
+                kexec: Some(Kexec::Off),
+                ..ExplainArgs::default()
+            };
+            command(&workspace, &args).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused("panic.stop=nmi panic.kexec=pre"),
+            "--append panic.kexec=…: --kexec says it already"
+        );
+    }
 
     #[test]
     fn numbers_are_read_and_missing_ones_noticed() {

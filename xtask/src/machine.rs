@@ -319,6 +319,11 @@ pub struct Suite {
 }
 
 impl Machine {
+    /// Whether its kernel has a panic path, by what the port claims.
+    pub fn panics(&self) -> bool {
+        self.conformance.tier.is_some_and(|tier| tier > 0)
+    }
+
     /// Every machine's name.
     pub fn names(workspace: &Workspace) -> Result<Vec<String>> {
         data::names(&workspace.machines())

@@ -271,3 +271,30 @@ fn list(workspace: &Workspace) -> Result<()> {
     say!("\nRun one with: cargo xtask qemu MACHINE --scenario NAME");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::tests::fixture::MACHINE;
+
+    #[test]
+    fn a_scenario_runs_where_it_has_a_meaning_unless_somebody_says_where() {
+        let text = MACHINE.replace("[[qemu.firmware]]", "[[qemu.accel]]\nname = \"b\"\n[[qemu.firmware]]");
+        let machine = Machine::parse(&text, Path::new("machines/m.toml")).unwrap();
+        let chosen = |accels: &[&str], asked: &str| {
+            let text = format!(
+                "name = \"s\"\nsummary = \"s\"\ntiers = [2]\naccels = {accels:?}\nfirmwares = [\"f\"]\n[expect]\nending = \"off\"\nsteps = []\n"
+            );
+            let scenario = Scenario::parse(&text, Path::new("scenarios/s.toml")).unwrap();
+            let args =
+                with_its_own(&machine, &scenario, RunArgs { accel: asked.into(), ..RunArgs::default() });
+            (args.accel, args.firmware)
+        };
+        let f = || Some("f".to_owned());
+        assert_eq!(chosen(&["b"], "auto"), ("b".into(), f()));
+        assert_eq!(chosen(&["b", "a"], "auto"), ("a".into(), f()));
+        assert_eq!(chosen(&[], "auto"), ("auto".into(), f()));
+        assert_eq!(chosen(&["b"], "a"), ("a".into(), f()));
+        assert_eq!(chosen(&["elsewhere"], "auto"), ("auto".into(), f()));
+    }
+}

@@ -11,7 +11,6 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use crash_record::layout::MAX_SLOTS;
 use serde::{Deserialize, Serialize};
 
 use crate::data;
@@ -339,13 +338,6 @@ pub enum Owner {
 pub enum AnyCpu {
     /// `any`
     Any,
-}
-
-impl Owner {
-    /// Whether there can be such a CPU.
-    fn is_possible(&self) -> bool {
-        matches!(self, Owner::Word(_)) || matches!(self, Owner::Cpu(cpu) if (*cpu as usize) < MAX_SLOTS)
-    }
 }
 
 impl Expect {

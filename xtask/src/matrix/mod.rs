@@ -113,12 +113,11 @@ fn chaos(workspace: &Workspace, args: &MatrixArgs, seed: u64, count: u32) -> Res
         None => Machine::all(workspace)?,
     };
     machines.retain(|machine| {
-        let panics = machine.conformance.tier.is_some_and(|tier| tier > 0);
-        if !panics {
+        if !machine.panics() {
             let reason = format!("machines/{}.toml claims no tier with a panic path", machine.name);
             say!("{} {}: {reason}", paint(YELLOW, "n/a"), machine.name);
         }
-        panics
+        machine.panics()
     });
     if machines.is_empty() {
         return Ok(());
@@ -243,6 +242,26 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_which_none_can_be_run_are_no_success() {
+        let workspace = Workspace::at(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        let selected = |filter: &str, list: bool| {
+            let args = MatrixArgs { filter: Some(filter.into()), list, ..MatrixArgs::default() };
+            select(&workspace, &args).map(|matrix| matrix.plans.len()).map_err(|error| error.to_string())
+        };
+        let all = Matrix::new(&workspace, false).unwrap();
+        let (without, _) = all
+            .not_applicable
+            .iter()
+            .find(|(row, _)| !all.plans.iter().any(|plan| plan.title().starts_with(&format!("{row}/"))))
+            .unwrap();
+        let (arch, scenario) = without.split_once('/').unwrap();
+        let filter = format!("arch={arch} & scenario={scenario}");
+        assert!(selected(&filter, false).unwrap_err().contains("nothing can be run"));
+        assert_eq!(selected(&filter, true), Ok(0));
+        assert!(selected(&format!("arch={arch}"), false).unwrap() > 0);
+    }
 
     #[test]
     fn a_flake_is_what_goes_both_ways() {

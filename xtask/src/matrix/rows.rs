@@ -55,8 +55,7 @@ impl Matrix {
                 matrix.rows(machine, scenario, number, full)?;
             }
             // What judges the judge needs a kernel that panics.
-            let panics = machine.conformance.tier.is_some_and(|tier| tier > 0);
-            for scenario in negative.iter().filter(|_| panics) {
+            for scenario in negative.iter().filter(|_| machine.panics()) {
                 let accel = scenario.accels.first().map_or("auto", String::as_str);
                 matrix.add(machine, scenario, &RunArgs { accel: accel.into(), ..RunArgs::default() })?;
             }

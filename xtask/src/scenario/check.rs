@@ -34,6 +34,10 @@ fn known(key: &'static str, value: &str, what: &str, name: &str, all: &[&str]) -
     mistake(key, Some(value), format!("no {what} `{name}`. There are: {}", all.join(", ")))
 }
 
+fn no_cpu(odd: &str) -> String {
+    format!("{odd} is not the number of a CPU, 0 to {}", MAX_SLOTS - 1)
+}
+
 macro_rules! names {
     ($type:ident) => {
         &$type::ALL.iter().map(|value| value.name()).collect::<Vec<_>>()
@@ -84,19 +88,13 @@ impl Expect {
             // As it is looked up: `01` would be nobody's.
             let known = |cpu: &&String| (0..MAX_SLOTS).any(|number| number.to_string() == **cpu);
             if let Some(odd) = table.keys().find(|cpu| !known(cpu)) {
-                return mistake(
-                    key,
-                    None,
-                    format!("`{odd}` is not the number of a CPU, 0 to {}", MAX_SLOTS - 1),
-                );
+                return mistake(key, None, no_cpu(&format!("`{odd}`")));
             }
         }
-        if let Some(Owner::Cpu(cpu)) = self.owner.as_ref().filter(|owner| !owner.is_possible()) {
-            return mistake(
-                "owner",
-                None,
-                format!("{cpu} is not the number of a CPU, 0 to {}", MAX_SLOTS - 1),
-            );
+        if let Some(Owner::Cpu(cpu)) = self.owner
+            && cpu as usize >= MAX_SLOTS
+        {
+            return mistake("owner", None, no_cpu(&cpu.to_string()));
         }
         for (key, table) in &tables[..2] {
             for state in table.values() {

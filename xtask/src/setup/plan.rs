@@ -161,21 +161,25 @@ fn of_tests(probe: &Probe, emulation: &Emulation, lack: &Lack) -> Need {
         limit: NETWORK_LIMIT,
         optional: false,
     });
-    let (what, packages_of, library) = match lack {
-        // The library may be missing, too; that is only seen once the programs are here.
-        Lack::Program(program) => {
-            (format!("`{program}`, to test as {target}"), emulation.packages.clone(), true)
-        }
-        Lack::Library(_) => (format!("the standard library for {target}"), Vec::new(), false),
+    let need = |what, packages: &[String], ways, text| Need {
+        what,
+        ways,
+        packages: packages.to_vec(),
+        advice: advice(probe, packages, text),
     };
-    let mut ways: Vec<_> = packages(probe, &packages_of).into_iter().collect();
-    match (ways.first_mut(), add) {
-        (Some(way), Some(add)) if library => way.push(Step { optional: true, ..add }),
-        (None, Some(add)) if !library => ways.push(vec![add]),
-        _ => {}
+    match lack {
+        Lack::Program(program) => {
+            // The library may be missing, too; that is only seen once the programs are here.
+            let add = add.map(|add| Step { optional: true, ..add });
+            let ways = packages(probe, &emulation.packages).into_iter();
+            let ways = ways.map(|way| way.into_iter().chain(add.clone()).collect()).collect();
+            need(format!("`{program}`, to test as {target}"), &emulation.packages, ways, "install it")
+        }
+        Lack::Library(_) => {
+            let ways = add.into_iter().map(|add| vec![add]).collect();
+            need(format!("the standard library for {target}"), &[], ways, "add it to the toolchain")
+        }
     }
-    let text = if library { "install it" } else { "add it to the toolchain" };
-    Need { what, ways, packages: packages_of.clone(), advice: advice(probe, &packages_of, text) }
 }
 
 fn toolchain(probe: &Probe) -> Need {

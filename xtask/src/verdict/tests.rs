@@ -274,6 +274,32 @@ fn what_is_gone_with_its_last_action_cannot_be_read() {
 }
 
 #[test]
+fn the_last_action_is_what_console_and_record_know_together() {
+    // The record, read before the second link, has the first one; or it has one that nobody could say any more.
+    let ends = |said: &[&str], written: &[&str], exit: i32| {
+        let mut run = Run::good().without_capture();
+        run.machine += "[ending.poweroff]\nexit = 0\n[ending.reboot]\nexit = 7\n";
+        run.forget("final");
+        for action in said {
+            run.said.push((Stream::Panic, 0, 2_000_000, "final", vec![("action", (*action).to_owned())]));
+        }
+        for (number, action) in written.iter().enumerate() {
+            for record in [&mut run.record, &mut run.later] {
+                record.text(4 + number, action);
+                record.entry(4 + number, EntryKind::Step, Step::Final, StepOutcome::Failed);
+            }
+        }
+        (run.ended, run.shutdowns) = (Ended::Exit(exit), Vec::new());
+        let checks = run.judged_by(chaos::judge).checks;
+        checks.into_iter().find(|check| check.name == "ending").unwrap().outcome
+    };
+    assert_eq!(ends(&["reboot", "poweroff"], &["reboot"], 0), Outcome::Ok);
+    assert_eq!(ends(&["reboot", "poweroff"], &["reboot"], 7), Outcome::Fail);
+    assert_eq!(ends(&["reboot"], &["reboot", "poweroff"], 0), Outcome::Ok);
+    assert_eq!(ends(&["reboot"], &["reboot", "poweroff"], 7), Outcome::Fail);
+}
+
+#[test]
 fn last_action() {
     let final_event = || (Stream::Panic, 0, 1_700_000, "final", vec![("action", "reboot".to_owned())]);
     red(|run| run.said.insert(9, final_event()), &["final"]);

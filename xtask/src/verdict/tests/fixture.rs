@@ -178,12 +178,18 @@ impl Record {
     pub fn ruling(&mut self, number: usize, text: &str, ruling: Ruling, who: u64) {
         let at = layout::ENTRIES_AT + number * layout::ENTRY_WORDS;
         self.0[at + entry::ARGUMENT] = u64::from(ruling.number()) << 16 | (who + 1);
+        self.text(number, text);
+        self.entry(number, EntryKind::Firmware, Step::KexecPost, StepOutcome::Skipped);
+    }
+
+    /// What an entry is going to say: before [`Record::entry`], which seals it.
+    pub fn text(&mut self, number: usize, text: &str) {
+        let at = layout::ENTRIES_AT + number * layout::ENTRY_WORDS;
         for (word, part) in self.0[at + entry::TEXT..].iter_mut().zip(text.as_bytes().chunks(8)) {
             let mut bytes = [0; 8];
             bytes[..part.len()].copy_from_slice(part);
             *word = u64::from_le_bytes(bytes);
         }
-        self.entry(number, EntryKind::Firmware, Step::KexecPost, StepOutcome::Skipped);
     }
 
     pub fn bytes(&self) -> Vec<u8> {

@@ -88,30 +88,23 @@ fn registers() {
     red(|run| run.spoil(interrupted(1 ^ NONCE)), &[]);
     red(|run| run.spoil(interrupted(7)), &["witness"]);
     // A signal inside a trap entry, which lies outside the image: only with a place in the load beside it.
-    let lost = |how: u64, near: u64| {
+    let entry = |pc: u64, how: u64, near: u64| {
         move |record: &mut Record| {
-            record.registers(1, 0x9000, 7);
+            record.registers(1, pc, 7);
             record.set(1, slot::INTERRUPTED, how);
             record.set(1, slot::INTERRUPTED_PC, near);
             record.set(1, slot::INTERRUPTED_WITNESS, 1 ^ NONCE);
             record.seal(1);
         }
     };
+    let lost = |how: u64, near: u64| entry(0x9000, how, near);
     red(|run| run.spoil(lost(slot::LOST, WORK)), &[]);
     // The way back from the interrupt before this one is kernel text, too.
     red(|run| run.spoil(lost(slot::LOST, 0x2000)), &[]);
     red(|run| run.spoil(lost(slot::LOST, 0x9000)), &["registers"]);
     red(|run| run.spoil(lost(slot::IN_HANDLER, WORK)), &["registers"]);
     // In the machine's own page of trap entries, which comes back from there: with a place in the kernel beside it.
-    let entering = |how: u64, near: u64| {
-        move |record: &mut Record| {
-            record.registers(1, 0xa010, 7);
-            record.set(1, slot::INTERRUPTED, how);
-            record.set(1, slot::INTERRUPTED_PC, near);
-            record.set(1, slot::INTERRUPTED_WITNESS, 1 ^ NONCE);
-            record.seal(1);
-        }
-    };
+    let entering = |how: u64, near: u64| entry(0xa010, how, near);
     red(|run| run.spoil(entering(slot::IN_HANDLER, WORK)), &[]);
     red(|run| run.spoil(entering(slot::IN_HANDLER, 0x9000)), &["registers"]);
     red(|run| run.spoil(entering(0, WORK)), &["registers"]);
